@@ -1,0 +1,188 @@
+"""Entry points ``jepa-robot`` and ``plan``: find the verb, run it, turn what went wrong into one line.
+
+Exit codes: 0 success, 1 goal not reached, 2 wrong use or failure, 130 interrupted. A verb returns its exit code
+(None is 0) and raises `jepa_robot.errors.JepaRobotError` for what a user can mend.
+"""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from types import FrameType
+
+import click
+
+from jepa_robot.errors import JepaRobotError
+
+
+@dataclass(frozen=True)
+class Verb:
+    """Where a verb's command lives, and its line in ``--help`` (kept here so that help imports no verb)."""
+
+    module: str
+    help: str
+
+
+VERBS = {
+    "collect": Verb("jepa_robot.cli.collect", "Record trajectories of a task into an HDF5 file."),
+    "pretrain": Verb("jepa_robot.cli.pretrain", "Train a video encoder on recorded frames."),
+    "train": Verb("jepa_robot.cli.train", "Train the action-conditioned predictor on an encoder."),
+    "probe": Verb("jepa_robot.cli.probe", "Measure what a linear probe reads out of an encoder's latents."),
+    "goal": Verb("jepa_robot.cli.goal", "Draw a goal picture of a task."),
+    "plan": Verb("jepa_robot.cli.plan", "Move the arm of a task until its camera sees the goal picture."),
+    "evaluate": Verb("jepa_robot.cli.evaluate", "Measure a checkpoint's success rate beside its baselines."),
+    "info": Verb("jepa_robot.cli.info", "Print what a checkpoint was trained on and what it reaches."),
+}
+
+EPILOG = "Errors are one line; add --debug anywhere to see the traceback."
+
+
+class LazyGroup(click.Group):
+    """Imports a verb's module when the verb is run, so that help and completion stay fast."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        return load(name) if name in VERBS else None
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not args:
+            raise click.UsageError(f"no verb given; expected one of {', '.join(VERBS)}", ctx)
+        return super().parse_args(ctx, args)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if name not in VERBS and not name.startswith("-"):
+            close = get_close_matches(name, VERBS)
+            hint = f"did you mean {' or '.join(close)}?" if close else f"expected one of {', '.join(VERBS)}"
+            raise click.UsageError(f"unknown verb {name!r}; {hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Verbs"):
+            formatter.write_dl([(name, verb.help) for name, verb in VERBS.items()])
+
+
+@click.group(cls=LazyGroup, epilog=EPILOG, subcommand_metavar="VERB [ARGS]...")
+@click.version_option(package_name="jepa-robot")
+def cli() -> None:
+    """Plan robot actions from a goal picture with a latent world model."""
+
+
+def load(name: str) -> click.Command:
+    """The click command of a verb."""
+    command: click.Command = importlib.import_module(VERBS[name].module).command
+    if command.epilog is None:
+        command.epilog = EPILOG
+    return command
+
+
+def main() -> None:
+    """Console script ``jepa-robot``."""
+    sys.exit(run(cli, "jepa-robot", sys.argv[1:]))
+
+
+def plan_main() -> None:
+    """Console script ``plan``: the same as ``jepa-robot plan``."""
+    sys.exit(run("plan", "plan", sys.argv[1:]))
+
+
+def run(command: click.Command | str, program: str, args: Sequence[str]) -> int:
+    """Run a command (or the verb of that name); print at most one line of error on standard error.
+
+    Returns:
+        The exit code.
+    """
+    args, debug = _take_debug(args)
+    try:
+        previous = _interrupt_on_sigterm()
+        try:
+            if isinstance(command, str):
+                command = load(command)
+            _complete_for_shell(command, program)
+            with command.make_context(program, args, help_option_names=["-h", "--help"]) as context:
+                result = command.invoke(context)
+            sys.stdout.flush()
+            return result if isinstance(result, int) else 0
+        finally:
+            signal.signal(signal.SIGTERM, previous)
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        return _report("interrupted", 130, debug)
+    except BrokenPipeError:
+        # The reader of our output went away (``jepa-robot info | head -1``): nobody is left to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:
+        return _report(f"error: {_describe(error)}", 2, debug)
+
+
+def _report(line: str, code: int, debug: bool) -> int:
+    """Print the line (below the traceback of the exception being handled, if asked for); return the exit code."""
+    if debug:
+        traceback.print_exc()
+    print(line, file=sys.stderr)
+    return code
+
+
+def _take_debug(args: Sequence[str]) -> tuple[list[str], bool]:
+    """Take ``--debug`` out of the arguments before a ``--``, wherever it stands."""
+    args = list(args)
+    end = args.index("--") if "--" in args else len(args)
+    options = [a for a in args[:end] if a != "--debug"]
+    return options + args[end:], len(options) < end
+
+
+def _interrupt_on_sigterm() -> signal.Handlers | None:
+    """Treat SIGTERM like Ctrl-C in this process; forked workers die of it as usual."""
+    owner = os.getpid()
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if os.getpid() == owner:
+            raise KeyboardInterrupt
+        os._exit(128 + number)
+
+    return signal.signal(signal.SIGTERM, handle)
+
+
+def _complete_for_shell(command: click.Command, program: str) -> None:
+    """Answer the shell's request for completions, as click's own main would."""
+    variable = f"_{program.replace('-', '_').upper()}_COMPLETE"
+    if variable in os.environ:
+        from click.shell_completion import shell_complete
+
+        raise click.exceptions.Exit(shell_complete(command, {}, program, variable, os.environ[variable]))
+
+
+def _describe(error: Exception) -> str:
+    """One line: what went wrong, and where it is known, the mend."""
+    if isinstance(error, JepaRobotError):
+        return str(error)
+    if isinstance(error, click.ClickException):
+        text = _one_line(error.format_message()).rstrip(".")
+        context = getattr(error, "ctx", None)
+        return f"{text}; see {context.command_path} --help" if context is not None else text
+    if isinstance(error, OSError) and (error.errno == errno.ENOSPC or "No space left on device" in str(error)):
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}the disk is full; free some space or choose another output path"
+    text = _one_line(str(error))
+    return f"unexpected {type(error).__name__}{': ' if text else ''}{text}; run again with --debug for the traceback"
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+if __name__ == "__main__":
+    main()
