@@ -1,0 +1,79 @@
+"""What a file of recorded trajectories holds.
+
+The layout is robomimic's: T observations for T actions under ``data/demo_i``. The frame that the
+last action leads to lies beside them in ``final_obs``, so that an episode is T + 1 frames here and
+T observations for every other reader. ``datasets/README.md`` lists every key.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from jepa_robot.errors import DataError
+from jepa_robot.spec import Contract
+
+STATE_KEY = "proprio"
+COMPRESSIONS = ("blosc", "gzip", "none")
+# Recorded actions are float32; a bound that is not exactly representable may be missed by one rounding.
+BOUND_TOLERANCE = 1e-5
+
+
+@dataclass(frozen=True)
+class Episode:
+    """One recorded episode of T actions.
+
+    Attributes:
+        frames: uint8 [T + 1, H, W, 3] RGB, the contract's first camera.
+        states: float32 [T + 1, P], proprioception in physical units.
+        actions: float32 [T, A] in physical units; action t leads from frame t to frame t + 1.
+        kind: how the actions were chosen, e.g. ``"expert"``.
+        seed: what the episode was made from.
+    """
+
+    frames: np.ndarray
+    states: np.ndarray
+    actions: np.ndarray
+    kind: str = "unknown"
+    seed: int = 0
+
+    def check(self, contract: Contract, where: object) -> None:
+        """Compare the episode with ``contract``.
+
+        Raises:
+            DataError: names ``where``, the key, and the step of the first wrong value.
+        """
+        steps = len(self.actions) if np.ndim(self.actions) else 0
+        camera = contract.camera
+        mend = "record the episode again"
+        if steps == 0:
+            raise DataError("has no actions", where=f"{where}/actions", expected="at least one", mend=mend)
+        wanted = {
+            f"obs/{camera.name}": (self.frames, np.uint8, (steps + 1, camera.height, camera.width, 3)),
+            f"obs/{STATE_KEY}": (self.states, np.float32, (steps + 1, len(contract.states))),
+            "actions": (self.actions, np.float32, (steps, len(contract.actions))),
+        }
+        for key, (array, dtype, shape) in wanted.items():
+            found = (np.asarray(array).dtype, np.shape(array))
+            if found != (np.dtype(dtype), shape):
+                raise DataError(
+                    f"is {found[0]} {list(found[1])}",
+                    where=f"{where}/{key}",
+                    expected=f"{np.dtype(dtype)} {list(shape)} (observations count the final one)",
+                    mend=mend,
+                )
+        for key, array, dims in ((f"obs/{STATE_KEY}", self.states, contract.states),
+                                 ("actions", self.actions, contract.actions)):
+            _refuse_first(~np.isfinite(array), array, dims, f"{where}/{key}", "a finite number", mend)
+        slack = BOUND_TOLERANCE * (contract.action_high - contract.action_low)
+        outside = (self.actions < contract.action_low - slack) | (self.actions > contract.action_high + slack)
+        _refuse_first(outside, self.actions, contract.actions, f"{where}/actions", "bounds", mend)
+
+
+def _refuse_first(wrong: np.ndarray, array: np.ndarray, dims: tuple, where: str, expected: str, mend: str) -> None:
+    if wrong.any():
+        step, d = (int(i) for i in np.argwhere(wrong)[0])
+        if expected == "bounds":
+            expected = f"[{dims[d].low:g}, {dims[d].high:g}] {dims[d].unit}"
+        raise DataError(f"{dims[d].name} at step {step} is {array[step, d]:g}", where=where, expected=expected, mend=mend)

@@ -1,0 +1,192 @@
+"""Writing recorded trajectories, one whole episode at a time."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import h5py
+import hdf5plugin
+import numpy as np
+
+from jepa_robot.data.format import COMPRESSIONS, STATE_KEY, Episode
+from jepa_robot.data.journal import JournaledFile
+from jepa_robot.data.reader import TrajectoryReader
+from jepa_robot.errors import DataError, OutputError
+from jepa_robot.files import atomic_path
+from jepa_robot.spec import Contract
+
+# Large enough to compress well and small enough that reading one window does not decode an episode.
+CHUNK_BYTES = 192 * 1024
+
+
+class TrajectoryWriter:
+    """Appends complete episodes to a file, which it makes when there is none.
+
+    What was appended is permanent from the next `flush` or `close` on; a process killed at any
+    moment leaves the file as the last of them left it, complete and readable.
+
+    Args:
+        path: the HDF5 file.
+        contract: what the episodes are; an existing file has to have the same.
+        env_args: robomimic's ``env_args``: env_name, type, env_kwargs.
+        recipe: everything that made the episodes, to go on only with the same (JSON-able).
+        seed: stored beside them.
+        compression: ``"blosc"`` (LZ4, fast), ``"gzip"`` (every HDF5 reader has it) or ``"none"``.
+
+    Raises:
+        DataError: the existing file cannot be read, or is open elsewhere.
+        ContractError: the existing file has another contract.
+        OutputError: the file cannot be written.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        contract: Contract,
+        env_args: dict[str, Any],
+        recipe: dict[str, Any] | None = None,
+        seed: int = 0,
+        compression: str = "blosc",
+    ):
+        if compression not in COMPRESSIONS:
+            raise DataError(f"compression {compression!r} is unknown", expected=f"one of {', '.join(COMPRESSIONS)}")
+        self.path = Path(path)
+        self.contract = contract
+        self._compression = compression
+        if self.path.exists():
+            with TrajectoryReader(self.path, allow_empty=True) as reader:
+                contract.require(
+                    reader.contract, "the new episodes", str(path), "write them to another file"
+                )
+        else:
+            self._create(env_args, recipe or {}, seed)
+        try:
+            self._file = JournaledFile(self.path)
+        except OSError as error:
+            raise self._output_error(error) from error
+        try:
+            self._h5 = h5py.File(self._file, "r+")
+        except OSError as error:
+            self._file.close()
+            raise DataError(f"cannot be opened ({error})", where=path, mend="move it away") from error
+        self._data = self._h5["data"]
+        self._count = len(self._data)
+        self._closed = False
+
+    def __len__(self) -> int:
+        """Episodes in the file, those not yet flushed included."""
+        return self._count
+
+    def append(self, episode: Episode) -> None:
+        """Add ``episode`` as ``demo_<len(self)>``.
+
+        Raises:
+            DataError: the episode does not fit the contract; the file is unchanged.
+            OutputError: the disk is full; the file is as after the last `flush`.
+        """
+        name = f"demo_{self._count}"
+        episode.check(self.contract, f"{self.path}:data/{name}")
+        try:
+            self._write(name, episode)
+        except BaseException as error:
+            self._abandon(error)
+            raise
+        self._raise_if_failed()
+        self._count += 1
+
+    def flush(self) -> None:
+        """Make everything appended permanent.
+
+        Raises:
+            OutputError: the disk is full; the file is as after the flush before.
+        """
+        try:
+            self._h5.flush()
+            self._file.commit()
+        except BaseException as error:
+            self._abandon(error)
+            raise
+
+    def close(self) -> None:
+        """Flush and close."""
+        if self._closed:
+            return
+        try:
+            self.flush()
+        finally:
+            self._shut()
+
+    def __enter__(self) -> TrajectoryWriter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _write(self, name: str, episode: Episode) -> None:
+        steps = len(episode.actions)
+        camera = self.contract.camera.name
+        group = self._data.create_group(name)
+        arrays = {
+            "actions": episode.actions,
+            f"obs/{camera}": episode.frames[:-1],
+            f"obs/{STATE_KEY}": episode.states[:-1],
+            f"final_obs/{camera}": episode.frames[-1],
+            f"final_obs/{STATE_KEY}": episode.states[-1],
+            "rewards": np.zeros(steps, np.float32),
+            "dones": (np.arange(steps) == steps - 1).astype(np.uint8),
+        }
+        for key, array in arrays.items():
+            group.create_dataset(key, data=array, **self._layout(array))
+        group.attrs["num_samples"] = steps
+        group.attrs["kind"] = episode.kind
+        group.attrs["seed"] = episode.seed
+        group.attrs["complete"] = True
+        self._data.attrs["total"] = int(self._data.attrs["total"]) + steps
+
+    def _layout(self, array: np.ndarray) -> dict[str, Any]:
+        if array.ndim < 3 or self._compression == "none":
+            return {}
+        frames = array if array.ndim == 4 else array[None]
+        rows = max(1, min(len(frames), CHUNK_BYTES // max(1, frames[0].nbytes)))
+        chunks = (rows, *array.shape[1:]) if array.ndim == 4 else array.shape
+        if self._compression == "gzip":
+            return {"chunks": chunks, "compression": "gzip", "compression_opts": 4}
+        return {"chunks": chunks, "compression": hdf5plugin.Blosc(cname="lz4", shuffle=hdf5plugin.Blosc.NOSHUFFLE)}
+
+    def _create(self, env_args: dict[str, Any], recipe: dict[str, Any], seed: int) -> None:
+        with atomic_path(self.path) as temporary, h5py.File(temporary, "w") as file:
+            data = file.create_group("data")
+            data.attrs["total"] = 0
+            data.attrs["env_args"] = json.dumps(env_args)
+            data.attrs["contract"] = self.contract.to_json()
+            data.attrs["recipe"] = json.dumps(recipe, sort_keys=True)
+            data.attrs["seed"] = seed
+
+    def _raise_if_failed(self) -> None:
+        if self._file.error is not None:
+            self._abandon(self._file.error)
+
+    def _abandon(self, error: BaseException) -> None:
+        """Go back to the last flush and close."""
+        cause = self._file.error or error
+        self._file.rollback()
+        self._shut()
+        if isinstance(cause, OSError):
+            raise self._output_error(cause) from error
+
+    def _shut(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._file.rollback()
+            self._h5.close()
+            self._file.close()
+
+    def _output_error(self, error: OSError) -> OutputError:
+        return OutputError(
+            f"cannot be written ({error.strerror or error})",
+            where=self.path,
+            mend="free space there and run the same command again, or choose another file",
+        )
