@@ -1,0 +1,55 @@
+"""``jepa-robot goal``: draw a goal picture."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from jepa_robot.errors import OutputError, TaskError
+from jepa_robot.evaluation.goal_picture import GoalPicture, start_and_goal
+
+
+@click.command("goal")
+@click.option("--task", default="panda_reach", show_default=True, help="Task to draw a goal of.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Which of its goals to draw.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="PNG to write.  [default: TASK_seedSEED.png]",
+)
+@click.option("--force", is_flag=True, help="Replace the file if it exists.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def command(task: str, seed: int, output: Path | None, force: bool, as_json: bool) -> None:
+    """Draw a goal picture of a task: what its camera sees once the goal is reached.
+
+    `plan --seed N` and `jepa-robot evaluate` sample the same goal from the same seed. The PNG also carries task,
+    camera and the true state, which the planner never sees: they serve to report true success.
+    """
+    output = output or Path(f"{task}_seed{seed}.png")
+    if output.exists() and not force:
+        raise OutputError("exists already", where=output, mend="choose another name, or replace it with --force")
+
+    import jepa_envs  # after the checks above: it loads the simulator
+
+    if task not in jepa_envs.TASKS:
+        raise TaskError(f"there is no task {task!r}", where="--task", expected=f"one of {', '.join(jepa_envs.TASKS)}")
+    env = jepa_envs.make(task)
+    try:
+        env.reset(seed=seed)
+        _, goal = start_and_goal(env.unwrapped, seed)
+        image = env.unwrapped.render_goal(goal)
+        camera = env.unwrapped.contract()["cameras"][0]["name"]
+    finally:
+        env.close()
+    GoalPicture(image, task, camera, goal).save(output)
+
+    height, width = image.shape[:2]
+    if as_json:
+        facts = {"path": str(output), "task": task, "camera": camera, "seed": seed, "width": width, "height": height}
+        click.echo(json.dumps(facts))
+    else:
+        click.echo(f"{output}: goal {seed} of {task}, {width}x{height} pixels of camera {camera}")
+        click.echo(f"plan --goal {output}")

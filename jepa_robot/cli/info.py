@@ -1,0 +1,92 @@
+"""``jepa-robot info``: what a checkpoint was made from and what it reaches."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import click
+
+from jepa_robot.spec import Contract, Dim
+
+
+@click.command("info")
+@click.argument("checkpoint", default="panda_reach")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def command(checkpoint: str, as_json: bool) -> None:
+    """Print what CHECKPOINT was trained on and what it reaches.
+
+    CHECKPOINT is a .safetensors file, or the name of one that comes with the package (default: panda_reach).
+    """
+    from jepa_robot.models.checkpoint import read_metadata, resolve  # loads torch
+
+    path = resolve(checkpoint)
+    header = read_metadata(path)
+    contract = Contract.from_dict(header["contract"], path)
+    if as_json:
+        click.echo(json.dumps({"path": str(path), **header}))
+    else:
+        click.echo("\n".join(_lines(str(path), path.stat().st_size, contract, header)))
+
+
+def _lines(path: str, size: int, contract: Contract, header: Mapping[str, Any]) -> Iterable[str]:
+    """The report, line by line."""
+    cameras = ", ".join(f"{c.name} {c.width}x{c.height}" for c in contract.cameras)
+    yield from _pairs(
+        {
+            "checkpoint": path,
+            "size": f"{size / 1e6:.1f} MB",
+            "kind": header["kind"],
+            "task": contract.task,
+            "cameras": cameras,
+            "rate": f"{contract.fps / contract.action_repeat:g} actions/s",
+        }
+    )
+    yield from _section("actions", _dims(contract.actions))
+    yield from _section("states", _dims(contract.states))
+    yield from _section("model", _pairs(_flat(header["model"])))
+    for number, stage in enumerate(header["recipe"], start=1):
+        yield from _section(f"recipe, stage {number}", _pairs(_flat(stage)))
+    results = _pairs(_flat(header["results"]))
+    yield from _section("results", results or ["nothing has been measured yet"])
+
+
+def _section(title: str, lines: Iterable[str]) -> Iterable[str]:
+    yield ""
+    yield title
+    for line in lines:
+        yield f"  {line}"
+
+
+def _dims(dims: Iterable[Dim]) -> list[str]:
+    rows = [("name", "unit", "frame", "low", "high", "mean", "std")]
+    rows += [(d.name, d.unit, d.frame, *map(_text, (d.low, d.high, d.mean, d.std))) for d in dims]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
+
+
+def _pairs(values: Mapping[str, Any]) -> list[str]:
+    width = max(map(len, values), default=0)
+    return [f"{key.ljust(width)}  {_text(value)}" for key, value in values.items()]
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one, with dotted names."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            flat.update(_flat(value, f"{prefix}{key}."))
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(_text, value))
+    return str(value)

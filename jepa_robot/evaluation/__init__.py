@@ -1,0 +1,1 @@
+"""Episodes in a task, success rates with intervals, and baselines."""
