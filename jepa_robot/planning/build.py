@@ -1,0 +1,55 @@
+"""From settings to a planner."""
+
+from __future__ import annotations
+
+import torch
+
+from jepa_robot.planning.arrival import ArrivalRule
+from jepa_robot.planning.energy import ActionCost, LatentDistance, WeightedSum
+from jepa_robot.planning.optimizers.cem import CEM
+from jepa_robot.planning.planner import Planner
+from jepa_robot.planning.protocols import Energy, WorldModel
+from jepa_robot.planning.settings import PlannerSettings, default_settings
+from jepa_robot.spec import Contract
+
+
+def build_optimizer(contract: Contract, settings: PlannerSettings, device: torch.device | str = "cpu") -> CEM:
+    """The optimizer inside the contract's action bounds."""
+    return CEM(
+        low=torch.from_numpy(contract.action_low).to(device),
+        high=torch.from_numpy(contract.action_high).to(device),
+        horizon=settings.horizon,
+        samples=settings.samples,
+        elites=settings.elites,
+        momentum=settings.momentum,
+        init_std=settings.init_std,
+        min_std=settings.min_std,
+        keep_elites=settings.keep_elites,
+    )
+
+
+def build_arrival(settings: PlannerSettings) -> ArrivalRule:
+    """The arrival rule."""
+    return ArrivalRule(settings.arrival.patience, settings.arrival.min_improvement, settings.arrival.tolerance)
+
+
+def build_planner(
+    model: WorldModel, settings: PlannerSettings | None = None, seed: int = 0, device: torch.device | str = "cpu"
+) -> Planner:
+    """A planner for ``model``, which lives on ``device``, with the shipped settings unless others are given."""
+    settings = settings if settings is not None else default_settings()
+    energy: Energy = LatentDistance(settings.energy.distance, settings.energy.steps)
+    if settings.energy.action_cost > 0:
+        low, high = torch.from_numpy(model.contract.action_low), torch.from_numpy(model.contract.action_high)
+        cost = ActionCost(torch.maximum(low.abs(), high.abs()).to(device))
+        energy = WeightedSum([(1.0, energy), (settings.energy.action_cost, cost)])
+    return Planner(
+        model,
+        build_optimizer(model.contract, settings, device),
+        energy,
+        build_arrival(settings),
+        iterations=settings.iterations,
+        context_frames=settings.context_frames,
+        seed=seed,
+        device=device,
+    )

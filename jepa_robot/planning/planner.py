@@ -1,0 +1,175 @@
+"""Receding-horizon planning towards a goal picture, from pictures and proprioception only."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from jepa_robot.errors import ConfigError, GoalError, PlanningError
+from jepa_robot.planning.arrival import ArrivalRule
+from jepa_robot.planning.memory import Memory
+from jepa_robot.planning.optimizers.base import TrajectoryOptimizer, search
+from jepa_robot.planning.protocols import Energy, WorldModel
+from jepa_robot.planning.types import Diagnostics, Observation, Plan
+
+
+class Planner:
+    """Turns a goal picture and observations into actions.
+
+    Usage: ``reset(goal)``, then ``action = act(observation)`` in any loop until ``arrived``.
+
+    Args:
+        model: predicts what the camera will see.
+        optimizer: searches action sequences, on the model's device.
+        energy: what it searches for.
+        arrival: decides from the energies whether the goal is reached.
+        iterations: optimizer iterations a plan.
+        context_frames: number of past frames, the newest included, that the model is given.
+        seed: for `reset` calls that name none.
+        device: where the model lives.
+        clock: seconds; deadlines and latencies are measured on it.
+    """
+
+    def __init__(
+        self,
+        model: WorldModel,
+        optimizer: TrajectoryOptimizer,
+        energy: Energy,
+        arrival: ArrivalRule,
+        iterations: int,
+        context_frames: int = 1,
+        seed: int = 0,
+        device: torch.device | str = "cpu",
+        clock: Callable[[], float] = time.perf_counter,
+    ):
+        if iterations < 1:
+            raise ConfigError(f"iterations is {iterations}", where="planner", expected="at least 1")
+        self.model, self.optimizer, self.energy, self.arrival = model, optimizer, energy, arrival
+        self.contract = model.contract
+        self.iterations, self.seed, self.clock = iterations, seed, clock
+        self.device = torch.device(device)
+        self.arrived = False
+        self._memory = Memory(context_frames)
+        self._generator = torch.Generator(self.device)
+        self._goal: Tensor | None = None  # [M]
+        self._warm_start: Tensor | None = None  # [H, A]
+
+    @torch.inference_mode()
+    def reset(self, goal: np.ndarray | Tensor, seed: int | None = None) -> None:
+        """Begin a run towards ``goal``: a uint8 [height, width, 3] RGB picture, or its latents [N, D].
+
+        Raises:
+            GoalError: the picture is not what the contract's camera delivers.
+        """
+        if isinstance(goal, np.ndarray):
+            self._check_image(goal, GoalError, "goal picture")
+            goal = self._encode(goal)
+        elif goal.ndim != 2:
+            raise GoalError(f"goal latents have shape {list(goal.shape)}", expected="[N, D]")
+        self._goal = self.model.metric(goal.to(self.device))
+        self._generator.manual_seed(self.seed if seed is None else seed)
+        self._warm_start = None
+        self._memory.clear()
+        self.arrival.reset()
+        self.arrived = False
+
+    @torch.inference_mode()
+    def plan(self, observation: Observation, deadline: float | None = None) -> Plan:
+        """Search actions [H, A] from here, and update `arrived`.
+
+        Args:
+            deadline: on `clock`; the best plan found by then is returned. One iteration always runs.
+
+        Raises:
+            PlanningError: `reset` was not called, the observation does not fit the contract, or no
+                candidate has a finite energy.
+        """
+        begun = self.clock()
+        if self._goal is None:
+            raise PlanningError("the planner has no goal", mend="call reset(goal) first")
+        self._check_observation(observation)
+        latents = self._encode(observation.image)
+        self._memory.observe(latents, torch.from_numpy(observation.state).to(self.device))
+        energy_now = self._energy_now(latents)
+        self.arrived = self.arrival.update(energy_now)
+        context = self.model.context(*self._memory.tensors(len(self.contract.actions)))
+
+        def objective(actions: Tensor) -> Tensor:
+            """[S, H, A] -> [S]."""
+            predicted = self.model.metric(self.model.rollout(context, actions))
+            return self.energy(predicted, self._goal, actions)
+
+        found = search(
+            self.optimizer, objective, self._generator, self.iterations, self.clock, self._warm_start, deadline
+        )
+        self._warm_start = found.actions
+        actions = found.actions.cpu().numpy().astype(np.float32)
+        period = self.contract.action_repeat / self.contract.fps
+        return Plan(
+            actions=np.clip(actions, self.contract.action_low, self.contract.action_high),  # after rounding
+            times=observation.time + period * np.arange(len(actions), dtype=np.float64),
+            energy=found.energy,
+            diagnostics=Diagnostics(
+                energy_now=energy_now,
+                energy_history=found.history,
+                elite_std=found.spread.mean(0).cpu().numpy().astype(np.float32),
+                iterations=len(found.history),
+                latency_s=self.clock() - begun,
+            ),
+        )
+
+    def executed(self, action: np.ndarray) -> None:
+        """Tell that ``action`` [A] was executed after the newest observation; the next plan starts there."""
+        self._memory.act(torch.as_tensor(action, dtype=torch.float32, device=self.device))
+        if self._warm_start is not None:
+            self._warm_start = torch.cat((self._warm_start[1:], self._warm_start[-1:]))
+
+    def act(self, observation: Observation, deadline: float | None = None) -> np.ndarray:
+        """Plan, and commit to the first action: float32 [A], physical units, inside the bounds."""
+        action = self.plan(observation, deadline).actions[0]
+        self.executed(action)
+        return action
+
+    def _encode(self, image: np.ndarray) -> Tensor:
+        """uint8 [height, width, 3] -> latents [N, D]."""
+        frame = torch.from_numpy(np.ascontiguousarray(image)).to(self.device)
+        return self.model.encode(frame[None, None])[0, 0]
+
+    def _energy_now(self, latents: Tensor) -> float:
+        """Energy of the newest frame [N, D] as if it were the outcome of standing still."""
+        current = self.model.metric(latents)[None, None]  # [1, 1, M]
+        energy = float(self.energy(current, self._goal, current.new_zeros(1, 1, len(self.contract.actions))))
+        if not np.isfinite(energy):
+            raise PlanningError("the energy of the current frame is not a finite number", mend="check the checkpoint")
+        return energy
+
+    def _check_observation(self, observation: Observation) -> None:
+        self._check_image(observation.image, PlanningError, "observed picture")
+        state, dims = observation.state, self.contract.states
+        if not isinstance(state, np.ndarray) or state.dtype != np.float32 or state.shape != (len(dims),):
+            raise PlanningError(
+                f"observed state is {_describe(state)}",
+                expected=f"float32 [{len(dims)}]: {', '.join(f'{d.name} ({d.unit})' for d in dims)}",
+            )
+        if not np.isfinite(state).all():
+            raise PlanningError(f"observed state is {state.tolist()}", expected="finite numbers")
+
+    def _check_image(self, image: np.ndarray, error: type[GoalError] | type[PlanningError], what: str) -> None:
+        camera = self.contract.camera
+        shape = (camera.height, camera.width, 3)
+        if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.shape != shape:
+            raise error(
+                f"{what} is {_describe(image)}",
+                expected=f"uint8 {list(shape)} RGB from camera {camera.name!r}",
+                mend="take the picture with the camera that the model was trained on",
+            )
+
+
+def _describe(array: object) -> str:
+    if isinstance(array, np.ndarray):
+        return f"{array.dtype} {list(array.shape)}"
+    return type(array).__name__

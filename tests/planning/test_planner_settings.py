@@ -1,0 +1,47 @@
+import dataclasses
+import subprocess
+import sys
+
+import pytest
+
+from jepa_robot.errors import ConfigError
+from jepa_robot.planning import PlannerSettings, default_settings
+
+
+@pytest.fixture
+def values():
+    return dataclasses.asdict(default_settings())
+
+
+def test_round_trip(values):
+    assert PlannerSettings.from_dict(values) == default_settings()
+
+
+def test_whole_numbers_count_as_real_ones(values):
+    assert PlannerSettings.from_dict({**values, "momentum": 0}).momentum == 0.0
+
+
+@pytest.mark.parametrize(
+    "changed, message",
+    [
+        ({"sample": 3}, "planner: unknown setting sample"),
+        ({"samples": "many"}, "planner.samples: is 'many'; expected int"),
+        ({"samples": 1.5}, "planner.samples: is 1.5"),
+        ({"samples": True}, "planner.samples: is True"),
+        ({"momentum": None}, "planner.momentum: is None"),
+        ({"arrival": 3}, "planner.arrival: is 3"),
+        ({"arrival": {"patience": 3}}, "planner.arrival: missing setting min_improvement, tolerance"),
+    ],
+)
+def test_wrong_settings(values, changed, message):
+    with pytest.raises(ConfigError, match=message):
+        PlannerSettings.from_dict({**values, **changed})
+
+
+def test_planning_imports_no_simulator_no_configuration_no_recorder():
+    code = (
+        "import sys, jepa_robot.planning; jepa_robot.planning.default_settings();"
+        "print([m for m in ('mujoco', 'hydra', 'omegaconf', 'rerun', 'h5py', 'jepa_envs') if m in sys.modules])"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"
