@@ -1,0 +1,48 @@
+"""Which OpenGL MuJoCo draws with, chosen before it is imported."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+
+MISSING = (
+    "no OpenGL to draw pictures with; expected EGL or OSMesa; "
+    "install it, on Debian or Ubuntu: apt-get install libegl1 libgl1-mesa-dri (or libosmesa6)"
+)
+
+
+def choose_backend() -> None:
+    """Set the environment variable MUJOCO_GL, where the user has not: EGL if it has a device, else OSMesa.
+
+    Does not open a display, so that it is safe before a fork. Where neither library is found the variable says
+    ``egl``, and the first picture, not this call, fails with `MISSING`. Only Linux needs the choice.
+    """
+    if platform.system() != "Linux" or os.environ.get("MUJOCO_GL"):
+        return
+    osmesa = not _egl_has_device() and _loads("libOSMesa.so.8", "libOSMesa.so.6", "libOSMesa.so")
+    os.environ["MUJOCO_GL"] = "osmesa" if osmesa else "egl"
+
+
+def _loads(*names: str) -> bool:
+    for name in names:
+        try:
+            ctypes.CDLL(name)
+            return True
+        except OSError:
+            continue
+    return False
+
+
+def _egl_has_device() -> bool:
+    try:
+        egl = ctypes.CDLL("libEGL.so.1")
+        egl.eglGetProcAddress.restype = ctypes.c_void_p
+        address = egl.eglGetProcAddress(b"eglQueryDevicesEXT")
+    except (OSError, AttributeError):
+        return False
+    if not address:
+        return False
+    query = ctypes.CFUNCTYPE(ctypes.c_uint, ctypes.c_int32, ctypes.c_void_p, ctypes.POINTER(ctypes.c_int32))(address)
+    count = ctypes.c_int32(0)
+    return bool(query(0, None, ctypes.byref(count))) and count.value > 0

@@ -1,0 +1,55 @@
+"""What an environment offers, beyond Gymnasium, to be asked to reach a goal picture."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+State = dict[str, Any]
+"""Full state of a simulator as plain data for JSON. Only the environment that made it can read it."""
+
+
+@runtime_checkable
+class GoalImageTask(Protocol):
+    """A task whose goal is a picture, implemented by ``env.unwrapped``.
+
+    The planner sees pictures and the proprioception declared in `contract` and nothing else; states serve to make
+    goals and to judge success.
+    """
+
+    def contract(self) -> dict[str, Any]:
+        """Cameras, frame rate and action and proprioception dimensions, as plain data for JSON."""
+        ...
+
+    def observe(self) -> dict[str, np.ndarray]:
+        """The present observation, as `reset` and `step` return it."""
+        ...
+
+    def state(self) -> State:
+        """The full present state."""
+        ...
+
+    def restore(self, state: State) -> None:
+        """Go to a state; the same actions from there give the same observations to the bit.
+
+        Raises:
+            ValueError: the state is not one of this environment.
+        """
+        ...
+
+    def sample_start_and_goal(self, rng: np.random.Generator) -> tuple[State, State]:
+        """Draw a start and a goal that is some way from it; the simulation is left as it was."""
+        ...
+
+    def render_goal(self, state: State) -> np.ndarray:
+        """The first camera's picture uint8 [H, W, 3] of a state; the simulation is left as it was."""
+        ...
+
+    def distance(self, state: State, goal_state: State) -> float:
+        """How far a state is from a goal, metres."""
+        ...
+
+    def is_success(self, state: State, goal_state: State) -> bool:
+        """Whether a state fulfils a goal."""
+        ...

@@ -1,0 +1,137 @@
+"""The simulated Panda: end-effector steps turned into joint motion."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from jepa_envs.gl import choose_backend
+
+choose_backend()  # MuJoCo reads MUJOCO_GL when it is imported
+
+import mujoco  # noqa: E402
+import numpy as np  # noqa: E402
+
+from jepa_envs.ik import DifferentialIK  # noqa: E402
+
+SCENE = Path(__file__).parent / "assets" / "panda_scene.xml"
+JOINTS = [f"joint{i}" for i in range(1, 8)]
+FINGERS = ["left_finger", "right_finger"]
+FINGER_TRAVEL = 0.04  # metres, each
+HOME = np.array([0.0, -np.pi / 4, 0.0, -3 * np.pi / 4, 0.0, np.pi / 2, np.pi / 4])
+DOWN = np.array([0.0, 1.0, 0.0, 0.0])  # hand orientation w x y z: fingers down, opening along y
+
+# Where the point between the fingertips may go, and the gripper's closedness: x, y, z (metres, base frame), 0..1.
+LOW = np.array([0.35, -0.25, 0.12, 0.0])
+HIGH = np.array([0.65, 0.25, 0.42, 1.0])
+
+CONTROL_PERIOD = 0.2  # seconds a step: 5 Hz
+_RAMP = 0.6  # share of a step in which the joint targets move; in the rest the arm settles
+
+_STATE_FIELDS = ("qpos", "qvel", "qacc_warmstart", "ctrl")
+
+
+class Panda:
+    """The arm in its scene, driven by steps of (x, y, z, closedness).
+
+    A step moves a *commanded* target, not the measured pose: the servos' small tracking error is then never added up,
+    and standing still means standing still. Nothing can block the arm inside the workspace, so that the target
+    cannot run away from it.
+    """
+
+    def __init__(self) -> None:
+        self.model = mujoco.MjModel.from_xml_path(str(SCENE))
+        self.data = mujoco.MjData(self.model)
+        self.target = np.zeros(4)
+        self._ik = DifferentialIK(self.model, "tcp", JOINTS, HOME)
+        self._tcp = self.model.site("tcp").id
+        self._shadow = self.model.geom("hand_shadow").id
+        self._qpos = self.model.jnt_qposadr[[self.model.joint(j).id for j in JOINTS + FINGERS]]
+        self._substeps = round(CONTROL_PERIOD / self.model.opt.timestep)
+        # Smooth from 0 to 1 with no velocity at either end, then flat.
+        phase = np.minimum(np.arange(1, self._substeps + 1) / (_RAMP * self._substeps), 1.0)
+        self._profile = phase * phase * (3 - 2 * phase)
+
+    @property
+    def pose(self) -> np.ndarray:
+        """Measured (x, y, z, closedness) float64 [4]."""
+        return self.pose_of(self.data)
+
+    def pose_of(self, data: mujoco.MjData) -> np.ndarray:
+        """(x, y, z, closedness) float64 [4] of any data of this model with up-to-date positions."""
+        opening = data.qpos[self._qpos[7:]].mean() / FINGER_TRAVEL
+        return np.append(data.site_xpos[self._tcp], np.clip(1.0 - opening, 0.0, 1.0))
+
+    def place(self, pose: np.ndarray) -> None:
+        """Stand still at a pose [4] inside the workspace, at once.
+
+        Raises:
+            ValueError: the pose is outside the workspace.
+        """
+        pose = np.asarray(pose, float)
+        if pose.shape != (4,) or not (np.all(pose >= LOW) and np.all(pose <= HIGH)):
+            raise ValueError(f"pose {pose.tolist()} is outside the workspace {LOW.tolist()}..{HIGH.tolist()}")
+        mujoco.mj_resetData(self.model, self.data)
+        self.data.qpos[self._qpos] = self.data.ctrl[:] = self._joints_for(pose, HOME)
+        self.target = pose.copy()
+        self._update_positions(self.data)
+
+    def step(self, delta: np.ndarray) -> None:
+        """Move by delta [4] (metres and closedness), within the workspace, in one control period."""
+        self.target = np.clip(self.target + delta, LOW, HIGH)
+        start = self.data.ctrl.copy()
+        change = self._joints_for(self.target, start[:7]) - start
+        for share in self._profile:
+            self.data.ctrl[:] = start + share * change
+            mujoco.mj_step(self.model, self.data)
+        self._update_positions(self.data)
+
+    def state(self) -> dict[str, Any]:
+        """Everything that the simulation's future depends on, as plain data for JSON."""
+        state: dict[str, Any] = {name: getattr(self.data, name).tolist() for name in _STATE_FIELDS}
+        return state | {"time": self.data.time, "target": self.target.tolist()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go to a state: from there on the simulation runs exactly as it did.
+
+        Raises:
+            ValueError: the state is not one of this simulation.
+        """
+        self.target = self._load(state, self.data)
+        self._update_positions(self.data)
+
+    def data_of(self, state: dict[str, Any]) -> mujoco.MjData:
+        """New data that stands at a state, to look at it without touching the simulation."""
+        data = mujoco.MjData(self.model)
+        self._load(state, data)
+        self._update_positions(data)
+        return data
+
+    def _load(self, state: dict[str, Any], data: mujoco.MjData) -> np.ndarray:
+        """Fill data from a state, all or nothing; returns the state's target."""
+        try:
+            values = {name: np.asarray(state[name], float) for name in (*_STATE_FIELDS, "target")}
+            time = float(state["time"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"not a state of the Panda scene ({type(error).__name__}: {error})") from error
+        for name, value in values.items():
+            shape = (4,) if name == "target" else getattr(data, name).shape
+            if value.shape != shape or not np.all(np.isfinite(value)):
+                raise ValueError(f"state has {name} {value.tolist()}, expected {shape[0]} finite numbers")
+        mujoco.mj_resetData(self.model, data)
+        for name in _STATE_FIELDS:
+            getattr(data, name)[:] = values[name]
+        data.time = time
+        return values["target"]
+
+    def _joints_for(self, pose: np.ndarray, start: np.ndarray) -> np.ndarray:
+        """Joint angles and finger openings [9] for a pose [4]."""
+        joints, _ = self._ik.solve(pose[:3], DOWN, start)
+        opening = FINGER_TRAVEL * (1.0 - pose[3])
+        return np.append(joints, [opening, opening])
+
+    def _update_positions(self, data: mujoco.MjData) -> None:
+        """Bring all positions up to the joint angles (mj_step leaves them one step behind), and the hand's shadow."""
+        mujoco.mj_kinematics(self.model, data)
+        mujoco.mj_camlight(self.model, data)
+        data.geom_xpos[self._shadow, :2] = data.site_xpos[self._tcp, :2]

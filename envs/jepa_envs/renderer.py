@@ -1,0 +1,95 @@
+"""Offscreen pictures of a MuJoCo scene, fast under software OpenGL."""
+
+from __future__ import annotations
+
+import os
+
+import mujoco
+import numpy as np
+
+from jepa_envs.gl import MISSING
+
+# What costs most under software OpenGL, and shows least in a small picture.
+_OFF = (
+    mujoco.mjtRndFlag.mjRND_SHADOW,
+    mujoco.mjtRndFlag.mjRND_REFLECTION,
+    mujoco.mjtRndFlag.mjRND_SKYBOX,
+    mujoco.mjtRndFlag.mjRND_HAZE,
+    mujoco.mjtRndFlag.mjRND_FOG,
+)
+
+
+class Renderer:
+    """Draws one fixed camera of a model into uint8 [size, size, 3] RGB pictures.
+
+    The OpenGL context is made with the first picture, in the process that draws it, so that a renderer may be made
+    before a fork; it must be used from one thread.
+
+    Args:
+        model: the MuJoCo model; its offscreen buffer is given the picture's size.
+        camera: the camera's name.
+        size: height and width in pixels.
+    """
+
+    def __init__(self, model: mujoco.MjModel, camera: str, size: int):
+        model.vis.global_.offwidth = model.vis.global_.offheight = size
+        self._model = model
+        self._size = size
+        self._rect = mujoco.MjrRect(0, 0, size, size)
+        self._camera = mujoco.MjvCamera()
+        self._camera.type = mujoco.mjtCamera.mjCAMERA_FIXED
+        self._camera.fixedcamid = model.camera(camera).id
+        self._option = mujoco.MjvOption()
+        self._pixels = np.empty((size, size, 3), np.uint8)
+        self._gl = self._context = self._scene = None
+
+    def render(self, data: mujoco.MjData) -> np.ndarray:
+        """A new picture uint8 [size, size, 3] of ``data``, whose positions must be up to date.
+
+        Raises:
+            RuntimeError: there is no OpenGL here; says which package to install.
+        """
+        if self._context is None:
+            self._open()
+        self._gl.make_current()
+        mujoco.mjv_updateScene(
+            self._model, data, self._option, None, self._camera, mujoco.mjtCatBit.mjCAT_ALL, self._scene
+        )
+        mujoco.mjr_render(self._rect, self._scene, self._context)
+        mujoco.mjr_readPixels(self._pixels, None, self._rect, self._context)
+        return self._pixels[::-1].copy()  # OpenGL's rows run from the bottom up
+
+    def close(self) -> None:
+        """Give the OpenGL context back; the next picture makes a new one."""
+        if self._context is not None:
+            self._gl.make_current()
+            self._context.free()
+        if self._gl is not None:
+            self._gl.free()
+        self._gl = self._context = self._scene = None
+
+    def _open(self) -> None:
+        try:
+            self._gl = _context_class()(self._size, self._size)
+            self._gl.make_current()
+            self._context = mujoco.MjrContext(self._model, mujoco.mjtFontScale.mjFONTSCALE_50)
+        except (ImportError, AttributeError, OSError, RuntimeError, mujoco.FatalError) as error:
+            self.close()
+            backend = os.environ.get("MUJOCO_GL", "")
+            raise RuntimeError(f"MUJOCO_GL={backend} does not work ({error}): {MISSING}") from error
+        mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._context)
+        self._scene = mujoco.MjvScene(self._model, maxgeom=self._model.ngeom + 10)
+        for flag in _OFF:
+            self._scene.flags[flag] = False
+
+
+def _context_class() -> type:
+    """MuJoCo's context class for MUJOCO_GL, also when MuJoCo was imported before the variable was set."""
+    backend = os.environ.get("MUJOCO_GL", "").lower()
+    if backend == "egl":
+        from mujoco.egl import GLContext
+    elif backend == "osmesa":
+        from mujoco.osmesa import GLContext
+    else:
+        from mujoco import GLContext
+    return GLContext
