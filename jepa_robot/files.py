@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -40,6 +41,49 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield a temporary folder beside ``path`` to fill; rename it there when the block succeeds.
+
+    ``path`` may be an empty folder; what is in a folder is never replaced.
+
+    Raises:
+        OutputError: there is something at ``path``, the disk is full, or writing is not permitted.
+    """
+    target = Path(path)
+    require_free(target)
+    temporary: Path | None = None
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}-", suffix=".tmp"))
+        yield temporary
+        os.chmod(temporary, 0o777 & ~_umask())
+        os.rename(temporary, target)
+    except JepaRobotError:
+        raise
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OutputError(
+            f"cannot be written ({reason})", where=target, mend="free space there or choose another output folder"
+        ) from error
+    finally:
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def require_free(folder: str | os.PathLike[str]) -> None:
+    """Check that results can go to a folder: it does not exist, or is empty.
+
+    Raises:
+        OutputError: it is a file, or has something in it.
+    """
+    path = Path(folder)
+    if path.is_dir() and any(path.iterdir()):
+        raise OutputError("exists and is not empty", where=path, mend="choose another output folder, or remove it")
+    if path.exists() and not path.is_dir():
+        raise OutputError("exists and is not a folder", where=path, mend="choose another output folder")
 
 
 def configs_folder() -> Path:

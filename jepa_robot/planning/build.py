@@ -33,23 +33,20 @@ def build_arrival(settings: PlannerSettings) -> ArrivalRule:
     return ArrivalRule(settings.arrival.patience, settings.arrival.min_improvement, settings.arrival.tolerance)
 
 
-def build_planner(
-    model: WorldModel, settings: PlannerSettings | None = None, seed: int = 0, device: torch.device | str = "cpu"
-) -> Planner:
-    """A planner for ``model``, which lives on ``device``, with the shipped settings unless others are given."""
+def build_planner(model: WorldModel, settings: PlannerSettings | None = None, seed: int = 0) -> Planner:
+    """A planner for ``model`` on the model's device, with the shipped settings unless others are given."""
     settings = settings if settings is not None else default_settings()
     energy: Energy = LatentDistance(settings.energy.distance, settings.energy.steps)
     if settings.energy.action_cost > 0:
         low, high = torch.from_numpy(model.contract.action_low), torch.from_numpy(model.contract.action_high)
-        cost = ActionCost(torch.maximum(low.abs(), high.abs()).to(device))
+        cost = ActionCost(torch.maximum(low.abs(), high.abs()).to(model.device))
         energy = WeightedSum([(1.0, energy), (settings.energy.action_cost, cost)])
     return Planner(
         model,
-        build_optimizer(model.contract, settings, device),
+        build_optimizer(model.contract, settings, model.device),
         energy,
         build_arrival(settings),
         iterations=settings.iterations,
         context_frames=settings.context_frames,
         seed=seed,
-        device=device,
     )

@@ -30,7 +30,6 @@ class Planner:
         iterations: optimizer iterations a plan.
         context_frames: number of past frames, the newest included, that the model is given.
         seed: for `reset` calls that name none.
-        device: where the model lives.
         clock: seconds; deadlines and latencies are measured on it.
     """
 
@@ -43,7 +42,6 @@ class Planner:
         iterations: int,
         context_frames: int = 1,
         seed: int = 0,
-        device: torch.device | str = "cpu",
         clock: Callable[[], float] = time.perf_counter,
     ):
         if iterations < 1:
@@ -51,7 +49,7 @@ class Planner:
         self.model, self.optimizer, self.energy, self.arrival = model, optimizer, energy, arrival
         self.contract = model.contract
         self.iterations, self.seed, self.clock = iterations, seed, clock
-        self.device = torch.device(device)
+        self.device = model.device
         self.arrived = False
         self._memory = Memory(context_frames)
         self._generator = torch.Generator(self.device)

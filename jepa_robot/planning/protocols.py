@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol, runtime_checkable
 
+import torch
 from torch import Tensor
 
 from jepa_robot.spec import Contract
@@ -20,6 +21,11 @@ class WorldModel(Protocol):
     @property
     def contract(self) -> Contract:
         """The frames, actions and states that the model was trained on."""
+        ...
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model lives."""
         ...
 
     def encode(self, frames: Tensor) -> Tensor:

@@ -35,6 +35,7 @@ class PointModel:
     """Latents [.., N=1, D=2] are the spot's centre of mass; actions move it."""
 
     contract = CONTRACT
+    device = torch.device("cpu")
 
     def __init__(self) -> None:
         self.encoded = 0

@@ -1,0 +1,146 @@
+"""``jepa-robot evaluate``: a checkpoint's success rate, between random actions and the ceiling."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from tqdm import tqdm
+
+from jepa_robot.files import atomic_folder, atomic_path, require_free
+
+if TYPE_CHECKING:
+    from jepa_robot.cli.planning import Setup
+    from jepa_robot.evaluation.episodes import EpisodeResult
+
+Results = dict[str, list["EpisodeResult"]]
+
+
+@click.command("evaluate")
+@click.option("--task", help="Task to evaluate in.  [default: panda_reach]")
+@click.option("--episodes", type=click.IntRange(1, 100_000), default=100, show_default=True, help="Start/goal pairs.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Which start/goal pairs.")
+@click.option("--checkpoint", help="A .safetensors file or a shipped name.  [default: the task's shipped one]")
+@click.option("--max-steps", type=click.IntRange(min=1), help="Actions before an episode ends.  [default: the task's]")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Folder, new or empty, for results.json, episodes.csv and a strip of every failed episode.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output and nothing else.")
+@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+def command(
+    task: str | None,
+    episodes: int,
+    seed: int,
+    checkpoint: str | None,
+    max_steps: int | None,
+    out: Path | None,
+    as_json: bool,
+    overrides: tuple[str, ...],
+) -> None:
+    """Measure how often a checkpoint reaches its goal.
+
+    The same start/goal pairs are also run with random actions (the floor) and with the same optimizer on the true
+    state of the simulator (the ceiling). Success is the task's verdict on the true state at the end of an episode.
+
+    Episode i has seed 1000000 + 100000 * SEED + i, which `plan --seed` and `goal --seed` understand, too. Settings
+    from configs/evaluate.yaml can be given as KEY=VALUE, e.g. planner.samples=256.
+    """
+    if out is not None:
+        require_free(out)
+
+    from jepa_robot.cli.planning import configuration, prepare  # loads torch and Hydra
+    from jepa_robot.evaluation.statistics import summary
+
+    setup = prepare(configuration("evaluate", task, overrides), checkpoint, max_steps)
+    with setup.task:
+        results = _run(setup, episodes, seed)
+    facts = {
+        "task": setup.task.name,
+        "checkpoint": setup.checkpoint,
+        "seed": seed,
+        "max_steps": setup.max_steps,
+        **{policy: summary(of_policy) for policy, of_policy in results.items()},
+    }
+    if out is not None:
+        _save(out, facts, results)
+    click.echo(json.dumps(facts) if as_json else _table(facts, list(results)))
+
+
+def _run(setup: Setup, episodes: int, seed: int) -> Results:
+    """All policies on the same episodes."""
+    from jepa_robot.evaluation.episodes import Goal, run_episode
+    from jepa_robot.evaluation.goal_picture import start_and_goal
+    from jepa_robot.evaluation.policies import PlannerPolicy, RandomPolicy, TrueStatePolicy
+    from jepa_robot.evaluation.tasks import episode_seed
+
+    task = setup.task
+    policies = {
+        "planner": PlannerPolicy(setup.planner),
+        "random": RandomPolicy(),
+        "ceiling": TrueStatePolicy(task.contract, setup.settings),
+    }
+    results: Results = {name: [] for name in policies}
+    with tqdm(total=episodes, unit="episode", disable=not sys.stderr.isatty()) as bar:
+        for i in range(episodes):
+            number = episode_seed(seed, i)
+            start, goal_state = start_and_goal(task.env, number)
+            goal = Goal(task.env.render_goal(goal_state), goal_state)
+            for name, policy in policies.items():
+                results[name].append(run_episode(task, policy, start, goal, setup.max_steps, number))
+            reached = sum(bool(r.success) for r in results["planner"])
+            if bar.disable:
+                if (i + 1) * 10 // episodes > i * 10 // episodes:
+                    click.echo(f"{i + 1}/{episodes} episodes, {reached} successes", err=True)
+            else:
+                bar.set_postfix_str(f"{reached} successes")
+                bar.update()
+    return results
+
+
+def _save(out: Path, facts: dict[str, Any], results: Results) -> None:
+    from jepa_robot.evaluation.statistics import row
+    from jepa_robot.reporting.strip import save_strip
+
+    rows = [row(policy, i, result) for policy, of_policy in results.items() for i, result in enumerate(of_policy)]
+    with atomic_folder(out) as folder:
+        with atomic_path(folder / "results.json") as path:
+            path.write_text(json.dumps({**facts, "rows": rows}, indent=2) + "\n")
+        with atomic_path(folder / "episodes.csv") as path, open(path, "w", newline="") as file:
+            writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+        for result in results["planner"]:
+            if not result.success:
+                save_strip(folder / "failed" / f"seed_{result.seed}.png", result)
+
+
+def _table(facts: dict[str, Any], policies: list[str]) -> str:
+    """One row a policy."""
+    lines = [("", "success", "95% interval", "ever", "steps p50/p90", "end p50/p95 cm", "latency p50/p95 ms")]
+    for policy in policies:
+        s = facts[policy]
+        low, high = s["success_interval_95"]
+        lines.append(
+            (
+                policy,
+                f"{100 * s['success_rate']:.0f}%",
+                f"{100 * low:.1f}-{100 * high:.1f}%",
+                f"{100 * s['ever_reached_rate']:.0f}%",
+                _pair(s["steps_to_success"], 1),
+                _pair(s["final_distance_m"], 100, 1),
+                _pair(s["latency_ms"], 1),
+            )
+        )
+    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
+    head = f"{facts['task']}, checkpoint {facts['checkpoint']}, {facts['planner']['episodes']} episodes, seed {facts['seed']}"
+    return "\n".join([head, *("  ".join(c.ljust(w) for c, w in zip(line, widths)).rstrip() for line in lines)])
+
+
+def _pair(values: dict[str, float | None], scale: float, digits: int = 0) -> str:
+    return " / ".join("-" if v is None else f"{scale * v:.{digits}f}" for v in values.values())

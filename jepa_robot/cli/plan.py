@@ -1,0 +1,144 @@
+"""``plan``: move the arm of a task until its camera sees the goal picture."""
+
+from __future__ import annotations
+
+import json
+import math
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from jepa_robot.files import atomic_folder, atomic_path, require_free
+
+if TYPE_CHECKING:
+    from jepa_robot.evaluation.episodes import EpisodeResult, Step
+
+
+@click.command("plan")
+@click.option(
+    "--goal", "goal_path", required=True, type=click.Path(path_type=Path), help="Picture of what the camera shall see."
+)
+@click.option("--task", help="Task to plan in.  [default: panda_reach]")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Start state and sampling.")
+@click.option("--checkpoint", help="A .safetensors file or a shipped name.  [default: the task's shipped one]")
+@click.option("--max-steps", type=click.IntRange(min=1), help="Actions before giving up.  [default: the task's]")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Folder for strip.png, recording.rrd and result.json, new or empty.  [default: outputs/plan/TIME]",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output and nothing else.")
+@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+def command(
+    goal_path: Path,
+    task: str | None,
+    seed: int,
+    checkpoint: str | None,
+    max_steps: int | None,
+    out: Path | None,
+    as_json: bool,
+    overrides: tuple[str, ...],
+) -> int:
+    """Move the arm of a task until its camera sees the goal picture.
+
+    Settings from configs/plan.yaml can be given as KEY=VALUE, e.g. planner.samples=256. The exit code is 0 when the
+    goal was reached, 1 when not, 2 when something is wrong.
+
+    A picture drawn by `jepa-robot goal` carries the true goal, by which success is judged. With any other picture
+    true success is unknown, and the exit code is what the planner believes.
+    """
+    out = _default_folder() if out is None else out
+    require_free(out)
+    from jepa_robot.evaluation.goal_picture import GoalPicture, start_and_goal
+
+    picture = GoalPicture.load(goal_path)
+
+    from jepa_robot.cli.planning import configuration, prepare  # loads torch and Hydra
+    from jepa_robot.evaluation.episodes import Goal, run_episode
+    from jepa_robot.evaluation.policies import PlannerPolicy
+    from jepa_robot.reporting.recording import save_recording
+    from jepa_robot.reporting.strip import save_strip
+
+    setup = prepare(configuration("plan", task, overrides), checkpoint, max_steps)
+    with setup.task as opened:
+        picture.require(opened.contract)
+        if picture.state is not None:
+            opened.check_state(picture.state, str(goal_path))
+        start, _ = start_and_goal(opened.env, seed)
+        result = run_episode(
+            opened,
+            PlannerPolicy(setup.planner),
+            start,
+            Goal(picture.image, picture.state),
+            setup.max_steps,
+            seed,
+            on_step=lambda step: click.echo(_progress(step), err=as_json),
+        )
+
+    facts = _facts(result, opened.name, seed, setup.checkpoint, out)
+    with atomic_folder(out) as folder:
+        save_strip(folder / "strip.png", result)
+        save_recording(folder / "recording.rrd", result, opened.contract)
+        with atomic_path(folder / "result.json") as path:
+            path.write_text(json.dumps(facts, indent=2) + "\n")
+    click.echo(json.dumps(facts) if as_json else _report(result, facts))
+    reached = result.arrived if result.success is None else result.success
+    return 0 if reached else 1
+
+
+def _default_folder() -> Path:
+    """A folder of its own for every run, also for two in the same second."""
+    name = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+    folder, number = Path("outputs/plan") / name, 1
+    while folder.exists():
+        number += 1
+        folder = folder.with_name(f"{name}_{number}")
+    return folder
+
+
+def _progress(step: Step) -> str:
+    parts = [f"step {step.index:3d}", f"energy {step.decision.energy:.5f}"]
+    if step.distance_m is not None:
+        parts.append(f"distance {100 * step.distance_m:5.1f} cm")
+    parts.append(f"{1000 * step.decision.latency_s:4.0f} ms")
+    return "   ".join(parts) + ("   arrived" if step.decision.arrived else "")
+
+
+def _facts(result: EpisodeResult, task: str, seed: int, checkpoint: str, out: Path) -> dict[str, Any]:
+    from jepa_robot.evaluation.statistics import percentiles
+
+    latency = percentiles([1000 * t for t in result.latencies_s], (50, 95))
+    return {
+        "task": task,
+        "success": result.success,
+        "steps": result.actions,
+        "distance_m": result.distance_m,
+        "final_energy": result.final_energy if math.isfinite(result.final_energy) else None,
+        "latency_ms": latency,
+        "seed": seed,
+        "checkpoint": checkpoint,
+        "out_dir": str(out),
+    }
+
+
+def _report(result: EpisodeResult, facts: dict[str, Any]) -> str:
+    ended = "the planner found that it had arrived" if result.arrived else "the steps were used up"
+    if result.success is None:
+        verdict = f"true success unknown (the picture carries no state): {ended}"
+        distance = f"unknown (final energy {result.final_energy:.5f})"
+    else:
+        verdict = f"{'yes' if result.success else 'no'}: {ended}"
+        distance = f"{100 * facts['distance_m']:.1f} cm"
+    latency = facts["latency_ms"]
+    return "\n".join(
+        [
+            "",
+            f"success   {verdict}",
+            f"steps     {facts['steps']}",
+            f"distance  {distance}",
+            f"latency   {latency['p50']:.0f} ms a step (median), {latency['p95']:.0f} ms (95th percentile)",
+            f"results   {facts['out_dir']}",
+        ]
+    )

@@ -1,0 +1,102 @@
+"""The planner, and the two baselines between which it has to be seen."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from jepa_robot.errors import GoalError
+from jepa_robot.evaluation.episodes import Decision, Goal
+from jepa_robot.evaluation.tasks import Task
+from jepa_robot.planning.build import build_arrival, build_optimizer
+from jepa_robot.planning.energy import LatentDistance
+from jepa_robot.planning.optimizers.base import search
+from jepa_robot.planning.planner import Planner
+from jepa_robot.planning.settings import PlannerSettings
+from jepa_robot.planning.types import Observation
+from jepa_robot.spec import Contract
+
+
+class PlannerPolicy:
+    """A planner; it is given the goal's picture and nothing else."""
+
+    def __init__(self, planner: Planner):
+        self.planner = planner
+
+    def reset(self, task: Task, goal: Goal, seed: int) -> None:
+        self.planner.reset(goal.image, seed=seed)
+
+    def decide(self, observation: Observation) -> Decision:
+        plan = self.planner.plan(observation)
+        self.planner.executed(plan.actions[0])
+        return Decision(
+            plan.actions[0],
+            self.planner.arrived,
+            plan.diagnostics.energy_now,
+            plan.energy,
+            plan.diagnostics.latency_s,
+        )
+
+
+class RandomPolicy:
+    """Actions drawn evenly from the bounds; it never stops. The floor."""
+
+    def reset(self, task: Task, goal: Goal, seed: int) -> None:
+        self._low, self._high = task.contract.action_low, task.contract.action_high
+        self._rng = np.random.default_rng([seed, 1])  # another stream than start and goal
+
+    def decide(self, observation: Observation) -> Decision:
+        return Decision(self._rng.uniform(self._low, self._high).astype(np.float32))
+
+
+class TrueStatePolicy:
+    """The same optimizer and arrival rule on the true state instead of pictures. The ceiling.
+
+    The state s [P] moves as the contract says, s' = clip(s + a M) with the integration matrix M [A, P],
+    and the energy is the squared distance to the goal's state over the dimensions measured in metres.
+    """
+
+    def __init__(self, contract: Contract, settings: PlannerSettings):
+        self.contract, self.settings = contract, settings
+        self.optimizer = build_optimizer(contract, settings)
+        self.arrival = build_arrival(settings)
+        self.distance = LatentDistance("l2", "last" if settings.energy.steps == "last" else "all")
+        self.matrix = torch.from_numpy(contract.integration_matrix())
+        self.low, self.high = torch.from_numpy(contract.state_low), torch.from_numpy(contract.state_high)
+        self.metres = torch.tensor([d.unit == "m" for d in contract.states])
+        self._generator = torch.Generator()
+
+    def reset(self, task: Task, goal: Goal, seed: int) -> None:
+        if goal.state is None:
+            raise GoalError("holds no true state", where="goal picture", mend="draw one with: jepa-robot goal")
+        self._goal = torch.from_numpy(task.proprioception(goal.state))[self.metres]
+        self._generator.manual_seed(seed)
+        self._warm_start: Tensor | None = None
+        self.arrival.reset()
+
+    def decide(self, observation: Observation) -> Decision:
+        begun = time.perf_counter()
+        state = torch.from_numpy(observation.state)
+        now = float(self.distance(state[self.metres][None, None], self._goal, torch.empty(1, 1, 0)))
+        found = search(
+            self.optimizer,
+            lambda actions: self.distance(self._rollout(state, actions), self._goal, actions),
+            self._generator,
+            self.settings.iterations,
+            time.perf_counter,
+            self._warm_start,
+        )
+        self._warm_start = torch.cat((found.actions[1:], found.actions[-1:]))
+        action = found.actions[0].numpy()
+        return Decision(action, self.arrival.update(now), now, found.energy, time.perf_counter() - begun)
+
+    def _rollout(self, state: Tensor, actions: Tensor) -> Tensor:
+        """State [P] and candidates [S, H, A] -> positions [S, H, metres]."""
+        states, state = [], state.expand(len(actions), -1)
+        for h in range(actions.shape[1]):
+            state = torch.clamp(state + actions[:, h] @ self.matrix, self.low, self.high)
+            states.append(state[:, self.metres])
+        return torch.stack(states, 1)

@@ -1,0 +1,81 @@
+"""Goal-image tasks, opened by name; the only place where planning meets a simulator."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from jepa_robot.errors import GoalError, TaskError
+from jepa_robot.spec import Contract
+
+EVALUATION_SEED_BASE = 1_000_000
+EVALUATION_SEED_STRIDE = 100_000
+
+
+def episode_seed(seed: int, episode: int) -> int:
+    """Seed of an evaluation episode: 1,000,000 + 100,000 seed + episode.
+
+    `plan --seed` with the same number plans the same episode. Recorded episodes are drawn from
+    generators seeded by (recording seed, index), so as long as recording seeds stay below a million
+    no start and goal is met in both.
+    """
+    return EVALUATION_SEED_BASE + EVALUATION_SEED_STRIDE * seed + episode
+
+
+class Task:
+    """An environment that keeps jepa_envs' goal-image protocol, with its contract; a context manager.
+
+    Attributes:
+        env: Gymnasium environment, without a time limit of its own.
+        contract: frames, actions and states, without normalisation.
+    """
+
+    def __init__(self, name: str, image_size: int | None = None):
+        """
+        Raises:
+            TaskError: it is unknown, or its simulator cannot run here.
+        """
+        import jepa_envs  # loads the simulator
+
+        if name not in jepa_envs.TASKS:
+            raise TaskError(f"there is no task {name!r}", where="task", expected=f"one of {', '.join(jepa_envs.TASKS)}")
+        try:
+            # Planner and evaluation count steps themselves, hence without the wrapper that limits them.
+            self.env: Any = jepa_envs.make(name, image_size=image_size).unwrapped
+        except ValueError as error:
+            raise TaskError(str(error), where=f"task {name}") from error
+        except (ImportError, OSError, RuntimeError) as error:
+            raise TaskError(f"its simulator cannot run here ({error})", where=f"task {name}") from error
+        self.name = name
+        self.contract = Contract.from_dict(self.env.contract(), where=f"task {name}")
+
+    def __enter__(self) -> Task:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.env.close()
+
+    def check_state(self, state: dict[str, Any], where: str) -> None:
+        """Check that a state is one of this simulator.
+
+        Raises:
+            GoalError: it is not.
+        """
+        try:
+            self.env.render_goal(state)
+        except (ValueError, KeyError, TypeError) as error:
+            raise GoalError(
+                f"holds a state that is none of task {self.name} ({error})", where=where, mend="draw it again"
+            ) from error
+
+    def proprioception(self, state: dict[str, Any]) -> np.ndarray:
+        """float32 [P] in a state; the simulation is left as it was."""
+        present = self.env.state()
+        self.env.restore(state)
+        proprioception: np.ndarray = self.env.observe()["proprio"]
+        self.env.restore(present)
+        return proprioception

@@ -1,0 +1,1 @@
+"""Picture strips and recordings of what a robot did."""

@@ -1,0 +1,78 @@
+"""A real but tiny world model with random weights, for the task as it is."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from jepa_robot.spec import Contract
+
+
+def normalised(contract: Contract) -> Contract:
+    """With normalisation, as a model's contract has it."""
+    camera = dataclasses.replace(contract.camera, mean=(0.5,) * 3, std=(0.25,) * 3)
+    actions = tuple(dataclasses.replace(d, mean=0.0, std=d.high / 2) for d in contract.actions)
+    states = tuple(dataclasses.replace(d, mean=(d.low + d.high) / 2, std=(d.high - d.low) / 4) for d in contract.states)
+    return dataclasses.replace(contract, cameras=(camera,), actions=actions, states=states)
+
+
+@functools.cache
+def task_contract() -> Contract:
+    from jepa_robot.evaluation.tasks import Task
+
+    with Task("panda_reach") as task:
+        return task.contract
+
+
+def write_checkpoint(path: Path, contract: Contract) -> Path:
+    from jepa_robot.models import ModelConfig, WorldModel, checkpoint
+    from jepa_robot.models.ac_predictor import PredictorConfig
+    from jepa_robot.models.encoder import EncoderConfig
+    from jepa_robot.models.world_model import MetricConfig
+
+    torch.manual_seed(0)
+    encoder = EncoderConfig(image_size=contract.camera.height, patch_size=16, width=24, depth=1, heads=2)
+    config = ModelConfig(encoder, PredictorConfig(width=24, depth=1, heads=2, max_frames=4), MetricConfig(16, 4))
+    checkpoint.save(path, WorldModel(contract, config), "world_model", contract, [], {})
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_checkpoint(tmp_path_factory.mktemp("model") / "tiny.safetensors", normalised(task_contract()))
+
+
+@pytest.fixture(scope="session")
+def goal_png(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Goal 3 of the task, as `jepa-robot goal` draws it."""
+    from jepa_robot.cli.main import cli, run
+
+    path = tmp_path_factory.mktemp("goal") / "goal.png"
+    assert run(cli, "jepa-robot", ["goal", "--seed", "3", "-o", str(path)]) == 0
+    return path
+
+
+@pytest.fixture
+def call(capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """Run ``jepa-robot ARGS`` in an empty folder: (exit code, standard output, standard error)."""
+    from jepa_robot.cli.main import cli, run
+
+    monkeypatch.chdir(tmp_path)
+
+    def run_it(*args: object) -> tuple[int, str, str]:
+        code = run(cli, "jepa-robot", [str(a) for a in args])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run_it
+
+
+def one_json_object(text: str) -> dict:
+    """The only thing in ``text``."""
+    assert len(text.strip().splitlines()) == 1
+    return json.loads(text)
