@@ -1,0 +1,49 @@
+"""``jepa-robot pretrain data=FILE.h5``: a video encoder from scratch by masked latent prediction."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("overrides", nargs=-1)
+def command(overrides: tuple[str, ...]) -> None:
+    """Train a video encoder by masked latent prediction.
+
+    OVERRIDES are KEY=VALUE settings: data=FILE.h5 (required), out=FOLDER, seed=0, train.steps=3000,
+    model.encoder.depth=4, ... The run's folder gets encoder.safetensors; an interrupted run goes on
+    where it stopped when the same command is given again.
+    """
+    from omegaconf import OmegaConf
+
+    from jepa_robot.cli.config import compose, positive
+    from jepa_robot.cli.training import encoder_config, prepare, recipe_entry, settings
+    from jepa_robot.errors import ConfigError
+    from jepa_robot.models.checkpoint import save
+    from jepa_robot.models.masked_predictor import MaskedPredictorConfig
+    from jepa_robot.runtime import device_of
+    from jepa_robot.training import loop
+    from jepa_robot.training.masks import MaskConfig
+    from jepa_robot.training.pretrain import PretrainConfig, PretrainStage
+
+    config = compose("pretrain", overrides)
+    positive(config, "train.steps", "train.batch_size", "train.clip_frames", "train.lr", "train.evaluate_every")
+    if config.train.clip_frames % 2:
+        raise ConfigError(f"is {config.train.clip_frames}", where="train.clip_frames", expected="an even number")
+    data = prepare(config)
+    sizes = encoder_config(config, data.contract)
+    values = OmegaConf.to_container(config.train)
+    run = {key: values.pop(key) for key in ("steps", "evaluate_every", "save_minutes")}
+    masks = tuple(MaskConfig(**{**m, "aspect": tuple(m["aspect"])}) for m in values.pop("masks"))
+    stage = PretrainStage(
+        data.arrays, data.train, data.valid, data.contract, sizes,
+        MaskedPredictorConfig(**config.model.masked_predictor), PretrainConfig(masks=masks, **values),
+        config.seed, device_of(config.device), config.dtype,
+    )
+    out = Path(config.out)
+    outcome = loop.run(stage, out, settings(config), **run)
+    entry = recipe_entry("pretrain", config, data, outcome)
+    save(out / "encoder.safetensors", stage.teacher, "encoder", data.contract, [entry], {})
+    click.echo(f"{out / 'encoder.safetensors'}: {run['steps']} steps in {outcome['seconds']:.0f} s", err=True)

@@ -1,0 +1,80 @@
+"""``jepa-robot train data=FILE.h5 encoder=CKPT``: the world model on an encoder."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("overrides", nargs=-1)
+def command(overrides: tuple[str, ...]) -> None:
+    """Train the action-conditioned predictor and the metric head.
+
+    OVERRIDES are KEY=VALUE settings: data=FILE.h5 and encoder=CKPT (or start=CKPT, a world model to go
+    on from) are required; train=frozen|joint, out=FOLDER, seed=0, train.steps=4000, ... The run's
+    folder gets world_model.safetensors; an interrupted run goes on where it stopped when the same
+    command is given again.
+    """
+    import torch
+    from omegaconf import OmegaConf
+
+    from jepa_robot.cli.config import compose, positive
+    from jepa_robot.cli.training import prepare, recipe_entry, settings
+    from jepa_robot.errors import ConfigError
+    from jepa_robot.models import ModelConfig, WorldModel, load, load_encoder, read_metadata
+    from jepa_robot.models.ac_predictor import PredictorConfig
+    from jepa_robot.models.checkpoint import save
+    from jepa_robot.models.world_model import MetricConfig
+    from jepa_robot.runtime import device_of
+    from jepa_robot.spec import Contract
+    from jepa_robot.training import loop
+    from jepa_robot.training.dynamics import DynamicsConfig
+    from jepa_robot.training.world import WorldConfig, WorldStage
+
+    config = compose("train", overrides)
+    positive(config, "train.steps", "train.batch_size", "train.lr", "train.evaluate_every")
+    if (config.encoder is None) == (config.start is None):
+        raise ConfigError(
+            "give exactly one of encoder=CKPT (its encoder) and start=CKPT (a whole world model)", where="train",
+            mend="run jepa-robot pretrain first if there is no encoder yet",
+        )
+    steps = config.train.dynamics.rollout_steps
+    if not 2 <= steps < config.train.frames:
+        raise ConfigError(
+            f"is {steps}", where="train.dynamics.rollout_steps", expected=f"2 to train.frames - 1 = {config.train.frames - 1}"
+        )
+    data = prepare(config)
+    source = config.encoder or config.start
+    header = read_metadata(source)
+    if config.start is not None:
+        model = load(source)
+        model.contract.require(data.contract, str(source), str(config.data), "train on data of the same task and cameras")
+        model.train().requires_grad_(True)
+    else:
+        encoder, _ = load_encoder(source)
+        known = Contract.from_dict(header["contract"], source)
+        known.require(data.contract, str(source), str(config.data), "train on data of the same task and cameras")
+        # The encoder keeps seeing pixels normalised as in its pretraining, whatever this data's own statistics.
+        contract = dataclasses.replace(data.contract, cameras=known.cameras)
+        torch.manual_seed(config.seed)
+        model = WorldModel(contract, ModelConfig(
+            encoder.config,
+            PredictorConfig(**config.model.predictor),
+            MetricConfig(dims=int(contract.integration_matrix().any(0).sum()), **config.model.metric),
+        ))
+        model.encoder.load_state_dict(encoder.state_dict())
+    values = OmegaConf.to_container(config.train)
+    run = {key: values.pop(key) for key in ("steps", "evaluate_every", "save_minutes")}
+    stage = WorldStage(
+        data.arrays, data.train, data.valid, model,
+        WorldConfig(dynamics=DynamicsConfig(**values.pop("dynamics")), **values), config.seed, device_of(config.device), config.dtype,
+    )
+    out = Path(config.out)
+    outcome = loop.run(stage, out, settings(config), **run)
+    entry = recipe_entry("joint" if config.train.joint else "frozen", config, data, outcome)
+    path = out / "world_model.safetensors"
+    save(path, stage.model, "world_model", model.contract, [*header["recipe"], entry], {})
+    click.echo(f"{path}: {run['steps']} steps in {outcome['seconds']:.0f} s", err=True)

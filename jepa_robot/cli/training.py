@@ -1,0 +1,86 @@
+"""What `pretrain` and `train` share: data, model sizes, the recipe's entry in a checkpoint."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import logging
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from jepa_robot.data.dataset import TrajectoryArrays, load_arrays, split_episodes, statistics
+from jepa_robot.errors import ConfigError
+from jepa_robot.models.encoder import EncoderConfig
+from jepa_robot.spec import Contract
+
+
+@dataclass(frozen=True)
+class Data:
+    """A data set, split by episode, and the contract with the training split's normalisation."""
+
+    arrays: TrajectoryArrays
+    train: np.ndarray
+    valid: np.ndarray
+    contract: Contract
+
+
+def prepare(config: DictConfig) -> Data:
+    """Threads, progress lines on standard error, and the data.
+
+    Raises:
+        DataError: the file cannot be used.
+        ConfigError: fewer than two episodes, so that none can be held out.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    if config.threads > 0:
+        torch.set_num_threads(config.threads)
+    arrays = load_arrays(config.data)
+    train, valid = split_episodes(len(arrays), config.valid_fraction, config.seed)
+    if not len(train) or not len(valid):
+        raise ConfigError(
+            f"{len(arrays)} episodes leave none to train on or none to hold out", where=config.data,
+            expected="at least 2 episodes and 0 < valid_fraction < 1",
+        )
+    return Data(arrays, train, valid, statistics(arrays, train))
+
+
+def encoder_config(config: DictConfig, contract: Contract) -> EncoderConfig:
+    """Sizes from the ``model`` group, the picture's from the data.
+
+    Raises:
+        ConfigError: they do not fit each other.
+    """
+    camera = contract.camera
+    if camera.height != camera.width:
+        raise ConfigError(f"pictures are {camera.height}x{camera.width}", where=config.data, expected="square pictures")
+    try:
+        return EncoderConfig(image_size=camera.height, **OmegaConf.to_container(config.model.encoder))
+    except ValueError as error:
+        raise ConfigError(str(error), where="model.encoder") from error
+
+
+def settings(config: DictConfig) -> dict[str, Any]:
+    """What a run must agree in to be resumed, and what a checkpoint tells of it: plain data."""
+    plain = OmegaConf.to_container(config)
+    return {k: v for k, v in plain.items() if k not in ("out", "threads", "device")}
+
+
+def recipe_entry(stage: str, config: DictConfig, data: Data, outcome: dict[str, Any]) -> dict[str, Any]:
+    """One stage of the recipe for a checkpoint's header."""
+    frames = int(data.arrays.lengths.sum())
+    return {
+        "stage": stage,
+        "settings": {**settings(config), "data": Path(config.data).name},
+        "data": {**data.arrays.recipe, "episodes": len(data.arrays), "frames": frames},
+        "seed": config.seed,
+        "steps": config.train.steps,
+        "seconds": outcome["seconds"],
+        "threads": torch.get_num_threads(),
+        "figures": outcome["figures"],
+        "versions": {"jepa_robot": importlib.metadata.version("jepa-robot"), "torch": torch.__version__},
+    }

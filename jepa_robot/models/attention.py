@@ -1,0 +1,111 @@
+"""Pre-norm transformer blocks with rotary attention, and their cached form for rollouts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from jepa_robot.models.rope import rotate
+
+Table = tuple[Tensor, Tensor]
+
+
+@dataclass
+class Cache:
+    """Keys and values of one block.
+
+    Attributes:
+        shared: (k, v), each [1, heads, C, d]: the context, the same for all candidates, never copied.
+        own: (k, v), each [S, heads, O, d]: what each candidate has added, or None.
+    """
+
+    shared: tuple[Tensor, Tensor] | None = None
+    own: tuple[Tensor, Tensor] | None = None
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention with rotary positions."""
+
+    def __init__(self, width: int, heads: int):
+        super().__init__()
+        if width % heads:
+            raise ValueError(f"width {width} is not divisible by {heads} heads")
+        self.heads = heads
+        self.qkv = nn.Linear(width, 3 * width)
+        self.proj = nn.Linear(width, width)
+
+    def _project(self, x: Tensor, table: Table) -> tuple[Tensor, Tensor, Tensor]:
+        batch, length, _ = x.shape
+        q, k, v = self.qkv(x).view(batch, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        return rotate(q, table), rotate(k, table), v
+
+    def _merge(self, heads: Tensor) -> Tensor:
+        return self.proj(heads.transpose(1, 2).flatten(2))
+
+    def forward(self, x: Tensor, table: Table, mask: Tensor | None = None) -> Tensor:
+        """x [B, L, width], rotation table [L, d] (or [B, 1, L, d]), mask bool [L, L] (True: may attend)."""
+        q, k, v = self._project(x, table)
+        return self._merge(F.scaled_dot_product_attention(q, k, v, attn_mask=mask))
+
+    def extend(self, x: Tensor, table: Table, cache: Cache) -> tuple[Tensor, Cache]:
+        """Attend from new tokens to cached ones and to each other; return the outputs and the longer cache.
+
+        x [S, n, width]: the tokens of one new time step, which see each other and everything cached.
+        Scores against the shared context are one matrix product over all candidates, so the context is
+        read in place and not expanded S times.
+        """
+        q, k, v = self._project(x, table)
+        if cache.own is not None:
+            k, v = torch.cat([cache.own[0], k], dim=2), torch.cat([cache.own[1], v], dim=2)
+        grown = Cache(cache.shared, (k, v))
+        if cache.shared is None:
+            return self._merge(F.scaled_dot_product_attention(q, k, v)), grown
+        candidates, heads, n, d = q.shape
+        k_shared, v_shared = (c[0] for c in cache.shared)  # [heads, C, d]
+        q_flat = q.transpose(0, 1).reshape(heads, candidates * n, d)
+        far = (q_flat @ k_shared.transpose(1, 2)).view(heads, candidates, n, -1).transpose(0, 1)
+        near = q @ k.transpose(-1, -2)
+        weights = torch.cat([far, near], dim=-1).mul(d**-0.5).softmax(dim=-1)
+        length = k_shared.shape[1]
+        w_far = weights[..., :length].transpose(0, 1).reshape(heads, candidates * n, length)
+        out = (w_far @ v_shared).view(heads, candidates, n, d).transpose(0, 1) + weights[..., length:] @ v
+        return self._merge(out), grown
+
+
+class Block(nn.Module):
+    """x + attention(norm(x)), then x + mlp(norm(x)); GELU, LayerNorm epsilon 1e-6 as in V-JEPA 2."""
+
+    def __init__(self, width: int, heads: int, mlp_ratio: float = 4.0):
+        super().__init__()
+        self.norm1 = nn.LayerNorm(width, eps=1e-6)
+        self.attn = Attention(width, heads)
+        self.norm2 = nn.LayerNorm(width, eps=1e-6)
+        self.mlp = nn.Sequential(nn.Linear(width, int(width * mlp_ratio)), nn.GELU(), nn.Linear(int(width * mlp_ratio), width))
+
+    def forward(self, x: Tensor, table: Table, mask: Tensor | None = None) -> Tensor:
+        """x [B, L, width] -> [B, L, width]; see `Attention.forward`."""
+        x = x + self.attn(self.norm1(x), table, mask)
+        return x + self.mlp(self.norm2(x))
+
+    def extend(self, x: Tensor, table: Table, cache: Cache) -> tuple[Tensor, Cache]:
+        """x [S, n, width] -> [S, n, width] and the longer cache; see `Attention.extend`."""
+        attended, grown = self.attn.extend(self.norm1(x), table, cache)
+        x = x + attended
+        return x + self.mlp(self.norm2(x)), grown
+
+
+def initialise(module: nn.Module) -> None:
+    """Truncated-normal linear weights (0.02), zero biases, and residual outputs scaled by depth (V-JEPA)."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Linear):
+            nn.init.trunc_normal_(layer.weight, std=0.02)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+    blocks = [layer for layer in module.modules() if isinstance(layer, Block)]
+    for index, block in enumerate(blocks):
+        with torch.no_grad():
+            block.attn.proj.weight.div_((2.0 * (index + 1)) ** 0.5)
+            block.mlp[2].weight.div_((2.0 * (index + 1)) ** 0.5)

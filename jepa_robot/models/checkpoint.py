@@ -1,0 +1,172 @@
+"""One file in, one model out: safetensors weights with the contract and the recipe in the header.
+
+The header entry ``jepa_robot`` is one JSON object:
+
+    kind      "encoder" (after pretraining) or "world_model"
+    contract  see `jepa_robot.spec.Contract`
+    model     sizes
+    recipe    one entry a training stage: data, seed, steps, seconds, settings, code version
+    results   what has been measured with these weights
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+from jepa_robot.errors import CheckpointError
+from jepa_robot.files import atomic_path
+from jepa_robot.models.ac_predictor import PredictorConfig
+from jepa_robot.models.encoder import EncoderConfig, VideoEncoder
+from jepa_robot.models.world_model import MetricConfig, ModelConfig, WorldModel
+from jepa_robot.spec import Contract
+
+HEADER = "jepa_robot"
+SHIPPED = Path(__file__).parent.parent / "checkpoints"
+
+
+def resolve(path_or_name: str | os.PathLike[str]) -> Path:
+    """A file, or the name of a checkpoint that comes with the package (``panda_reach``).
+
+    Raises:
+        CheckpointError: neither exists.
+    """
+    path = Path(path_or_name)
+    if path.is_file():
+        return path
+    shipped = SHIPPED / f"{path_or_name}.safetensors"
+    if path.name == str(path_or_name) and shipped.is_file():
+        return shipped
+    names = sorted(p.stem for p in SHIPPED.glob("*.safetensors"))
+    raise CheckpointError("no such checkpoint", where=path_or_name, expected=f"a .safetensors file or one of {names}")
+
+
+def save(path: str | os.PathLike[str], module: nn.Module, kind: str, contract: Contract, recipe: list, results: dict) -> None:
+    """Write weights and header; the old file or the new one, never half of one.
+
+    Args:
+        module: `VideoEncoder` (kind "encoder") or `WorldModel` (kind "world_model").
+        recipe: plain data, one entry a training stage.
+        results: plain data.
+    """
+    header = {
+        "kind": kind,
+        "contract": contract.to_dict(),
+        "model": dataclasses.asdict(module.config),
+        "recipe": recipe,
+        "results": results,
+    }
+    tensors = {name: value.detach().cpu().contiguous() for name, value in module.state_dict().items()}
+    _write(path, tensors, header)
+
+
+def record_results(path_or_name: str | os.PathLike[str], results: dict[str, Any]) -> None:
+    """Add measured results to a checkpoint's header; the weights stay bit-identical."""
+    path = resolve(path_or_name)
+    header = read_metadata(path)
+    header["results"] = {**header["results"], **results}
+    with safe_open(path, framework="pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}
+    _write(path, tensors, header)
+
+
+def _write(path: str | os.PathLike[str], tensors: dict[str, torch.Tensor], header: dict[str, Any]) -> None:
+    with atomic_path(path) as temporary:
+        try:
+            save_file(tensors, temporary, metadata={HEADER: json.dumps(header)})
+        except SafetensorError as error:  # how safetensors reports a full disk
+            raise OSError(str(error)) from error
+
+
+def read_metadata(path_or_name: str | os.PathLike[str]) -> dict[str, Any]:
+    """The header of a checkpoint, without its weights.
+
+    Raises:
+        CheckpointError: missing, truncated, or not one of ours.
+    """
+    path = resolve(path_or_name)
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = json.loads((file.metadata() or {})[HEADER])
+        header["kind"], header["contract"], header["model"], header["recipe"], header["results"]
+    except (SafetensorError, OSError, ValueError, TypeError) as error:
+        raise CheckpointError(f"cannot be read ({error})", where=path, mend="copy or train it again") from error
+    except KeyError as error:
+        raise CheckpointError(
+            f"header lacks {error}", where=path, expected="a file written by jepa-robot pretrain or train"
+        ) from error
+    return header
+
+
+def load(path_or_name: str | os.PathLike[str], device: str | torch.device = "cpu") -> WorldModel:
+    """A world model, ready to plan: in evaluation mode, without gradients.
+
+    Raises:
+        CheckpointError: missing, truncated, not a world model, or its weights do not fit its sizes.
+    """
+    path = resolve(path_or_name)
+    header = _header(path, "world_model", "a world model; run jepa-robot train with it as encoder")
+    model = WorldModel(Contract.from_dict(header["contract"], path), model_config(header["model"], path))
+    return _fill(model, path, "", device)
+
+
+def load_encoder(path_or_name: str | os.PathLike[str], device: str | torch.device = "cpu") -> tuple[VideoEncoder, dict]:
+    """The encoder of a pretrained encoder or of a world model, and the checkpoint's header.
+
+    Raises:
+        CheckpointError: as `load`.
+    """
+    path = resolve(path_or_name)
+    header = read_metadata(path)
+    contract = Contract.from_dict(header["contract"], path)
+    sizes = header["model"] if header["kind"] == "encoder" else header["model"]["encoder"]
+    encoder = VideoEncoder(_sizes(EncoderConfig, sizes, path), contract.camera.mean, contract.camera.std)
+    return _fill(encoder, path, "" if header["kind"] == "encoder" else "encoder.", device), header
+
+
+def model_config(data: dict[str, Any], where: object = None) -> ModelConfig:
+    """`ModelConfig` from plain data.
+
+    Raises:
+        CheckpointError: a part or field is missing, unknown or inconsistent.
+    """
+    try:
+        return ModelConfig(
+            encoder=_sizes(EncoderConfig, data["encoder"], where),
+            predictor=_sizes(PredictorConfig, data["predictor"], where),
+            metric=_sizes(MetricConfig, data["metric"], where),
+        )
+    except KeyError as error:
+        raise CheckpointError(f"model sizes lack {error}", where=where) from error
+
+
+def _sizes(kind: type, data: dict[str, Any], where: object) -> Any:
+    try:
+        return kind(**data)
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"model sizes do not fit ({error})", where=where) from error
+
+
+def _header(path: Path, kind: str, expected: str) -> dict[str, Any]:
+    header = read_metadata(path)
+    if header["kind"] != kind:
+        raise CheckpointError(f"holds a checkpoint of kind {header['kind']!r}", where=path, expected=expected)
+    return header
+
+
+def _fill(module: nn.Module, path: Path, prefix: str, device: str | torch.device) -> Any:
+    with safe_open(path, framework="pt") as file:
+        tensors = {n[len(prefix) :]: file.get_tensor(n) for n in file.keys() if n.startswith(prefix)}
+    try:
+        module.load_state_dict(tensors, strict=True)
+    except RuntimeError as error:
+        raise CheckpointError(f"weights do not fit the sizes in the header ({error})", where=path) from error
+    return module.requires_grad_(False).eval().to(device)

@@ -1,0 +1,112 @@
+"""Video encoder: a ViT over two-frame tubelets with rotary (time, row, column) positions (V-JEPA 2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from jepa_robot.models.attention import Block, initialise
+from jepa_robot.models.rope import grid_positions, rotation_table
+
+TUBELET = 2
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """Sizes of a `VideoEncoder`. ``image_size`` in pixels; square pictures, square patches."""
+
+    image_size: int = 64
+    patch_size: int = 16
+    width: int = 192
+    depth: int = 6
+    heads: int = 6
+    mlp_ratio: float = 4.0
+
+    def __post_init__(self) -> None:
+        if self.image_size % self.patch_size:
+            raise ValueError(f"image_size {self.image_size} is not a multiple of patch_size {self.patch_size}")
+
+    @property
+    def grid(self) -> int:
+        """Patches along one side of a picture."""
+        return self.image_size // self.patch_size
+
+    @property
+    def tokens(self) -> int:
+        """N, tokens of one frame."""
+        return self.grid**2
+
+
+class VideoEncoder(nn.Module):
+    """Pictures to tokens.
+
+    ``pixel_mean`` and ``pixel_std`` (per channel, of pixels scaled to [0, 1]) come from the contract.
+    """
+
+    def __init__(
+        self,
+        config: EncoderConfig,
+        pixel_mean: tuple[float, ...] = (0.5, 0.5, 0.5),
+        pixel_std: tuple[float, ...] = (0.25, 0.25, 0.25),
+    ):
+        super().__init__()
+        self.config = config
+        # [width, channel, time, row, column], V-JEPA 2's layout of the tubelet convolution
+        patch = config.patch_size
+        self.patch_embed = nn.Linear(3 * TUBELET * patch * patch, config.width)
+        self.blocks = nn.ModuleList(Block(config.width, config.heads, config.mlp_ratio) for _ in range(config.depth))
+        self.norm = nn.LayerNorm(config.width, eps=1e-6)
+        self.register_buffer("pixel_mean", torch.tensor(pixel_mean), persistent=False)
+        self.register_buffer("pixel_std", torch.tensor(pixel_std), persistent=False)
+        initialise(self)
+
+    def positions(self, tubelets: int) -> Tensor:
+        """float [tubelets * N, 3], (time, row, column) of the tokens of a clip."""
+        return grid_positions(tubelets, self.config.grid, self.config.grid).to(self.pixel_mean.device)
+
+    def patchify(self, frames: Tensor) -> Tensor:
+        """uint8 [B, T, H, W, 3] -> normalised pixels float [B, T, N, 3, patch * patch]."""
+        batch, time, height, width, _ = frames.shape
+        size, grid, patch = self.config.image_size, self.config.grid, self.config.patch_size
+        if (height, width) != (size, size):
+            raise ValueError(f"frames are {height}x{width} pixels; expected {size}x{size}")
+        x = frames.reshape(batch, time, grid, patch, grid, patch, 3).permute(0, 1, 2, 4, 6, 3, 5)
+        x = x.reshape(batch, time, grid * grid, 3, patch * patch).float()
+        return x * (1 / 255 / self.pixel_std[:, None]) - (self.pixel_mean / self.pixel_std)[:, None]
+
+    def embed_clip(self, frames: Tensor) -> Tensor:
+        """uint8 [B, T, H, W, 3] with T even -> tubelet tokens [B, T / 2 * N, width], before the blocks."""
+        batch, time = frames.shape[:2]
+        if time % TUBELET:
+            raise ValueError(f"clip has {time} frames; expected a multiple of {TUBELET}")
+        x = self.patchify(frames).unflatten(1, (time // TUBELET, TUBELET))
+        x = x.permute(0, 1, 3, 4, 2, 5)  # [B, T/2, N, channel, time in tubelet, pixels]
+        return self.patch_embed(x.flatten(3)).flatten(1, 2)
+
+    def run(self, tokens: Tensor, positions: Tensor) -> Tensor:
+        """Blocks and final norm. tokens [B, L, width]; positions [L, 3], or [B, L, 3] when they differ by sample."""
+        head_dim = self.config.width // self.config.heads
+        if positions.ndim == 3:
+            flat = rotation_table(positions.flatten(0, 1), head_dim)
+            table = tuple(t.view(*positions.shape[:2], -1)[:, None] for t in flat)
+        else:
+            table = rotation_table(positions, head_dim)
+        for block in self.blocks:
+            tokens = block(tokens, table)
+        return self.norm(tokens)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Frames on their own: uint8 [B, T, H, W, 3] -> layer-normalised latents [B, T, N, width].
+
+        As in V-JEPA 2-AC each frame is repeated into one tubelet and encoded alone. The tubelet's two
+        halves are equal then, so their weights are added instead of repeating the picture.
+        """
+        batch, time = frames.shape[:2]
+        x = self.patchify(frames).flatten(0, 1)  # [B T, N, 3, pixels]
+        weight = self.patch_embed.weight.unflatten(1, (3, TUBELET, -1)).sum(2).flatten(1)
+        tokens = F.linear(x.flatten(2), weight, self.patch_embed.bias)
+        latents = self.run(tokens, self.positions(1))
+        return F.layer_norm(latents.float(), latents.shape[-1:]).unflatten(0, (batch, time))

@@ -1,0 +1,140 @@
+"""The training loop that every stage runs in: progress, log, checkpoints, resume, interruption."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import sys
+import time
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from tqdm import tqdm
+
+from jepa_robot.errors import OutputError, TrainingError
+from jepa_robot.files import atomic_path
+
+logger = logging.getLogger(__name__)
+
+STATE_FILE = "state.pt"
+LOG_FILE = "log.jsonl"
+
+
+class Stage(Protocol):
+    """What is trained. One object holds modules, optimizer and data."""
+
+    def step(self, index: int, steps: int) -> dict[str, float]:
+        """One optimisation step; returns numbers to log. ``loss`` is among them."""
+
+    def evaluate(self) -> dict[str, float]:
+        """Figures on held-out episodes."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that `load_state_dict` needs to go on exactly here."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+
+def run(
+    stage: Stage,
+    out: Path,
+    settings: dict[str, Any],
+    steps: int,
+    evaluate_every: int,
+    save_minutes: float,
+) -> dict[str, Any]:
+    """Train for ``steps`` steps in folder ``out``, going on where an earlier run with the same settings stopped.
+
+    Averages of the logged numbers and the held-out figures go to ``out/log.jsonl`` every
+    ``evaluate_every`` steps; ``out/state.pt`` is renewed every ``save_minutes`` and when interrupted.
+
+    Returns:
+        {"seconds": time spent training over all runs, "figures": the last held-out figures}.
+
+    Raises:
+        OutputError: the folder holds a run with other settings, or cannot be written.
+        TrainingError: the loss is not a number any more.
+    """
+    first, seconds, figures = _resume(stage, out, settings)
+    started = saved = time.monotonic()
+    sums: dict[str, float] = {}
+    count = 0
+
+    def save(step: int) -> None:
+        state = {
+            "step": step,
+            "seconds": seconds + time.monotonic() - started,
+            "settings": json.dumps(settings),
+            "figures": figures,
+            "stage": stage.state_dict(),
+        }
+        with atomic_path(out / STATE_FILE) as temporary:
+            torch.save(state, temporary)
+
+    bar = tqdm(range(first, steps), initial=first, total=steps, unit="step", disable=not sys.stderr.isatty())
+    index = first
+    try:
+        for index in bar:
+            numbers = stage.step(index, steps)
+            if not math.isfinite(numbers["loss"]):
+                raise TrainingError(
+                    f"loss is {numbers['loss']} at step {index}", where=out, mend="lower train.lr; state.pt is from before"
+                )
+            count += 1
+            for name, value in numbers.items():
+                sums[name] = sums.get(name, 0.0) + value
+            bar.set_postfix({"loss": f"{numbers['loss']:.4f}"}, refresh=False)
+            last = index + 1 == steps
+            if (index + 1) % evaluate_every == 0 or last:
+                figures = stage.evaluate()
+                row = {
+                    "step": index + 1,
+                    "seconds": round(seconds + time.monotonic() - started, 1),
+                    **{name: value / count for name, value in sums.items()},
+                    **figures,
+                }
+                _log(out, row)
+                sums, count = {}, 0
+            if last or time.monotonic() - saved > 60 * save_minutes:
+                save(index + 1)
+                saved = time.monotonic()
+    except KeyboardInterrupt:
+        save(index)
+        logger.warning("interrupted at step %d of %d; the same command goes on from here", index, steps)
+        raise
+    return {"seconds": round(seconds + time.monotonic() - started, 1), "figures": figures}
+
+
+def _resume(stage: Stage, out: Path, settings: dict[str, Any]) -> tuple[int, float, dict[str, float]]:
+    path = out / STATE_FILE
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot be made ({error.strerror})", where=out, mend="choose another out=FOLDER") from error
+    if not path.exists():
+        return 0, 0.0, {}
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        earlier = json.loads(state["settings"])
+    except Exception as error:  # torch raises many kinds for a damaged file
+        raise OutputError(f"cannot be read ({error})", where=path, mend="delete it to start over") from error
+    changed = sorted(k for k in settings.keys() | earlier.keys() if settings.get(k) != earlier.get(k))
+    if changed:
+        name = changed[0]
+        raise OutputError(
+            f"folder holds a run with {name}={earlier.get(name)!r}, not {settings.get(name)!r}",
+            where=out,
+            mend="choose another out=FOLDER, or delete this one",
+        )
+    stage.load_state_dict(state["stage"])
+    logger.info("going on at step %d", state["step"])
+    return state["step"], state["seconds"], state["figures"]
+
+
+def _log(out: Path, row: dict[str, float]) -> None:
+    with open(out / LOG_FILE, "a", encoding="utf-8") as file:
+        file.write(json.dumps(row) + "\n")
+    text = "  ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in row.items())
+    tqdm.write(text, file=sys.stderr)

@@ -1,0 +1,194 @@
+"""Masked latent prediction with an EMA teacher: the encoder from scratch (V-JEPA 2, arXiv 2506.09985)."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from jepa_robot.data.dataset import TrajectoryArrays, WindowBatches, gather, window_starts
+from jepa_robot.models.encoder import TUBELET, EncoderConfig, VideoEncoder
+from jepa_robot.models.masked_predictor import MaskedPredictor, MaskedPredictorConfig
+from jepa_robot.runtime import autocast
+from jepa_robot.spec import Contract
+from jepa_robot.training import losses
+from jepa_robot.training.health import effective_rank, linear_probe
+from jepa_robot.training.masks import MaskConfig, sample_masks
+from jepa_robot.training.optim import adamw, ema_update
+from jepa_robot.training.schedules import warmup_constant_decay
+
+PROBE_FRAMES = 3000
+
+
+@dataclass(frozen=True)
+class PretrainConfig:
+    """Settings of masked pretraining.
+
+    Attributes:
+        clip_frames: T, even.
+        masks: block shapes; every batch takes one of them in turn.
+        motion: 0 counts all hidden tokens alike; 1 counts them by how much their pixels change in the clip.
+        variance, covariance: weights of VICReg's terms on the visible tokens (C-JEPA, arXiv 2410.19560).
+        momentum: of the EMA teacher.
+    """
+
+    batch_size: int
+    clip_frames: int
+    masks: tuple[MaskConfig, ...]
+    motion: float
+    variance: float
+    covariance: float
+    momentum: float
+    lr: float
+    weight_decay: float
+    warmup: float
+    decay: float
+
+
+def motion_weights(patches: Tensor, share: float) -> Tensor:
+    """How much each token of a clip counts, mean 1 in every clip.
+
+    patches float [B, T, N, ...] pixels -> [B, T / 2 * N]. A share ``1 - share`` is the same for all
+    tokens; the rest goes by the standard deviation of a patch's pixels over the clip, so that what
+    moves (the robot) is not outvoted by what stands still.
+    """
+    moving = patches.flatten(3).std(1).mean(-1)  # [B, N]
+    moving = moving / moving.mean(1, keepdim=True).clamp_min(1e-6)
+    weights = 1 - share + share * moving
+    return weights.repeat(1, patches.shape[1] // TUBELET)
+
+
+class PretrainStage:
+    """See `jepa_robot.training.loop.Stage`.
+
+    Args:
+        contract: with normalisation from the training episodes.
+        train, valid: episode indices.
+    """
+
+    def __init__(
+        self,
+        arrays: TrajectoryArrays,
+        train: np.ndarray,
+        valid: np.ndarray,
+        contract: Contract,
+        encoder_config: EncoderConfig,
+        predictor_config: MaskedPredictorConfig,
+        config: PretrainConfig,
+        seed: int,
+        device: torch.device,
+        dtype: str,
+    ):
+        torch.manual_seed(seed)
+        self.config, self.device, self.dtype = config, device, dtype
+        self.arrays, self.train, self.valid = arrays, train, valid
+        self.encoder = VideoEncoder(encoder_config, contract.camera.mean, contract.camera.std).to(device)
+        self.teacher = copy.deepcopy(self.encoder).requires_grad_(False)
+        self.predictor = MaskedPredictor(encoder_config.width, predictor_config).to(device)
+        self.optimizer = adamw([self.encoder, self.predictor], config.lr, config.weight_decay)
+        self.batches = WindowBatches(arrays, train, config.clip_frames, config.batch_size, seed)
+        self.seed = seed
+        self.positions = self.encoder.positions(config.clip_frames // TUBELET)
+
+    def _losses(self, frames: Tensor, masks: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
+        visible, hidden = (m.to(self.device) for m in masks)
+        width = self.encoder.config.width
+        with autocast(self.device, self.dtype):
+            with torch.no_grad():
+                target = self.teacher.run(self.teacher.embed_clip(frames), self.positions).float()
+                target = F.layer_norm(target, (width,))
+                target = target.gather(1, hidden[..., None].expand(-1, -1, width))
+                weights = motion_weights(self.encoder.patchify(frames), self.config.motion).gather(1, hidden)
+            tokens = self.encoder.embed_clip(frames)
+            tokens = tokens.gather(1, visible[..., None].expand(-1, -1, width))
+            latents = self.encoder.run(tokens, self.positions[visible])
+            predicted = self.predictor(latents, self.positions[visible], self.positions[hidden])
+        terms = {"masked": losses.masked_latent(predicted, target, weights)}
+        terms["variance"], terms["covariance"] = losses.variance_covariance(latents.flatten(0, 1))
+        return terms
+
+    def step(self, index: int, steps: int) -> dict[str, float]:
+        """One optimisation step, see `loop.Stage`."""
+        c = self.config
+        rng = np.random.default_rng((self.seed, 1, index))
+        frames = next(self.batches).frames.to(self.device)
+        masks = sample_masks(
+            len(frames), self.encoder.config.grid, c.clip_frames // TUBELET, c.masks[index % len(c.masks)], rng
+        )
+        for group in self.optimizer.param_groups:
+            group["lr"] = c.lr * warmup_constant_decay(index, steps, c.warmup, c.decay)
+        terms = self._losses(frames, masks)
+        loss = terms["masked"] + c.variance * terms["variance"] + c.covariance * terms["covariance"]
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_([p for g in self.optimizer.param_groups for p in g["params"]], 1.0)
+        self.optimizer.step()
+        ema_update(self.teacher, self.encoder, c.momentum)
+        return {"loss": float(loss), **{name: float(value) for name, value in terms.items()}}
+
+    def evaluate(self) -> dict[str, float]:
+        """Held-out loss, and the health of the teacher's single-frame latents."""
+        starts = window_starts(self.arrays, self.valid, self.config.clip_frames)
+        rng = np.random.default_rng(0)
+        chosen = rng.choice(starts, size=min(self.config.batch_size, len(starts)), replace=False)
+        masks = sample_masks(
+            len(chosen), self.encoder.config.grid, self.config.clip_frames // TUBELET, self.config.masks[0], rng
+        )
+        with torch.inference_mode():
+            terms = self._losses(gather(self.arrays, chosen, self.config.clip_frames).frames.to(self.device), masks)
+        return {
+            "valid_masked": float(terms["masked"]),
+            **representation_figures(self.teacher, self.arrays, self.train, self.valid),
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "encoder": self.encoder.state_dict(),
+            "teacher": self.teacher.state_dict(),
+            "predictor": self.predictor.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "batches": self.batches.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        for name in ("encoder", "teacher", "predictor", "optimizer", "batches"):
+            getattr(self, name).load_state_dict(state[name])
+
+
+def probe_frames(arrays: TrajectoryArrays, episodes: np.ndarray, count: int) -> np.ndarray:
+    """Rows of up to ``count`` frames of the episodes, evenly spread and always the same."""
+    rows = window_starts(arrays, episodes, 1)
+    return rows[np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(int)]
+
+
+@torch.inference_mode()
+def encode_rows(encoder: VideoEncoder, frames: np.ndarray, rows: np.ndarray, batch: int = 256) -> Tensor:
+    """Single-frame latents float32 [n, N, D] on the CPU of the pictures at ``rows`` of uint8 [F, H, W, 3]."""
+    device = encoder.pixel_mean.device
+    parts = [
+        encoder(torch.from_numpy(frames[rows[i : i + batch]])[:, None].to(device))[:, 0].cpu()
+        for i in range(0, len(rows), batch)
+    ]
+    return torch.cat(parts)
+
+
+def representation_figures(
+    encoder: VideoEncoder, arrays: TrajectoryArrays, train: np.ndarray, valid: np.ndarray
+) -> dict[str, float]:
+    """Latent standard deviation, effective rank, and a linear probe of every proprioceptive dimension."""
+    rows = [probe_frames(arrays, e, n) for e, n in ((train, PROBE_FRAMES), (valid, PROBE_FRAMES // 3))]
+    x = [encode_rows(encoder, arrays.frames, r).flatten(1) for r in rows]
+    y = [torch.from_numpy(arrays.states[r]) for r in rows]
+    probe = linear_probe(x[0], y[0], x[1], y[1])
+    names = [d.name for d in arrays.contract.states]
+    return {
+        "latent_std": float(x[1].std(0).mean()),
+        "effective_rank": effective_rank(x[1]),
+        **{f"r2_{name}": value for name, value in zip(names, probe.r2)},
+        **{f"rmse_{name}": value for name, value in zip(names, probe.rmse)},
+    }

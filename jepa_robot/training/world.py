@@ -1,0 +1,141 @@
+"""The two stages that train a world model: on a frozen encoder, and jointly with the encoder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from jepa_robot.data.dataset import TrajectoryArrays, WindowBatches, gather, window_starts
+from jepa_robot.models.world_model import WorldModel
+from jepa_robot.runtime import autocast
+from jepa_robot.training import losses
+from jepa_robot.training.dynamics import DynamicsConfig, dynamics_terms, prediction_figures, rollout_start, total
+from jepa_robot.training.optim import adamw
+from jepa_robot.training.pretrain import encode_rows, representation_figures
+from jepa_robot.training.schedules import warmup_constant_decay
+
+VALID_WINDOWS = 256
+
+
+@dataclass(frozen=True)
+class WorldConfig:
+    """Settings of both stages.
+
+    Attributes:
+        joint: whether the losses reach the encoder.
+        frames: T of a training window; at least rollout_steps + 1.
+        variance, covariance: weights of VICReg's terms on a linear projection of a frame's latents, which
+            keep the encoder from collapsing when the dynamics loss reaches it (joint stage only).
+        encoder_lr: learning rate of the encoder as a multiple of ``lr`` (joint stage only).
+    """
+
+    dynamics: DynamicsConfig
+    joint: bool
+    batch_size: int
+    frames: int
+    variance: float
+    covariance: float
+    encoder_lr: float
+    lr: float
+    weight_decay: float
+    warmup: float
+    decay: float
+
+
+class WorldStage:
+    """Predictor and metric head, teacher forcing and rollout; see `jepa_robot.training.loop.Stage`.
+
+    With ``config.joint`` False the encoder is frozen and every frame is encoded once, before the first step.
+    With it True every batch is encoded anew and the losses reach the encoder.
+
+    Args:
+        train, valid: episode indices.
+    """
+
+    def __init__(
+        self,
+        arrays: TrajectoryArrays,
+        train: np.ndarray,
+        valid: np.ndarray,
+        model: WorldModel,
+        config: WorldConfig,
+        seed: int,
+        device: torch.device,
+        dtype: str,
+    ):
+        self.arrays, self.train, self.valid = arrays, train, valid
+        self.model, self.config = model.to(device), config
+        self.seed, self.device, self.dtype = seed, device, dtype
+        model.encoder.requires_grad_(config.joint)
+        self.optimizer = adamw([model.predictor, model.metric_head], config.lr, config.weight_decay)
+        for group in self.optimizer.param_groups:
+            group["scale"] = 1.0
+        self.projector: nn.Linear | None = None
+        self.latents: Tensor | None = None
+        if config.joint:
+            sizes = model.config.encoder
+            self.projector = nn.Linear(sizes.tokens * sizes.width, sizes.width).to(device)
+            for group in adamw([model.encoder, self.projector], config.lr, config.weight_decay).param_groups:
+                self.optimizer.add_param_group({**group, "scale": config.encoder_lr})
+        else:
+            with autocast(device, dtype):
+                self.latents = encode_rows(model.encoder, arrays.frames, np.arange(len(arrays.frames))).half()
+        self.batches = WindowBatches(arrays, train, config.frames, config.batch_size, seed)
+
+    def _latents(self, frames: Tensor, index: Tensor) -> Tensor:
+        if self.latents is None:
+            return self.model.encode(frames.to(self.device))
+        return self.latents[index].float().to(self.device)
+
+    def step(self, index: int, steps: int) -> dict[str, float]:
+        """One optimisation step, see `loop.Stage`."""
+        c = self.config
+        windows = next(self.batches)
+        rng = np.random.default_rng((self.seed, 2, index))
+        factor = c.lr * warmup_constant_decay(index, steps, c.warmup, c.decay)
+        for group in self.optimizer.param_groups:
+            group["lr"] = factor * group["scale"]
+        with autocast(self.device, self.dtype):
+            latents = self._latents(windows.frames, windows.index)
+            start = rollout_start(rng, c.frames, c.dynamics.rollout_steps)
+            actions, states = windows.actions.to(self.device), windows.states.to(self.device)
+            terms = dynamics_terms(self.model, c.dynamics, latents, actions, states, start)
+            loss = total(c.dynamics, terms)
+            if self.projector is not None:
+                projected = self.projector(latents.flatten(2).flatten(0, 1))
+                terms["variance"], terms["covariance"] = losses.variance_covariance(projected)
+                loss = loss + c.variance * terms["variance"] + c.covariance * terms["covariance"]
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_([p for g in self.optimizer.param_groups for p in g["params"]], 1.0)
+        self.optimizer.step()
+        return {"loss": float(loss), **{name: float(value) for name, value in terms.items()}}
+
+    def evaluate(self) -> dict[str, float]:
+        """Held-out prediction errors beside copying and the mean; in the joint stage also the encoder's health."""
+        starts = window_starts(self.arrays, self.valid, self.config.frames)
+        chosen = starts[np.linspace(0, len(starts) - 1, min(VALID_WINDOWS, len(starts))).astype(int)]
+        windows = gather(self.arrays, chosen, self.config.frames)
+        with torch.inference_mode(), autocast(self.device, self.dtype):
+            latents = self._latents(windows.frames, windows.index)
+            figures = prediction_figures(
+                self.model, latents, windows.actions.to(self.device), windows.states.to(self.device)
+            )
+        if self.config.joint:
+            figures |= representation_figures(self.model.encoder, self.arrays, self.train, self.valid)
+        return figures
+
+    def _parts(self) -> dict[str, Any]:
+        parts = {"model": self.model, "optimizer": self.optimizer, "batches": self.batches}
+        return parts | ({"projector": self.projector} if self.projector is not None else {})
+
+    def state_dict(self) -> dict[str, Any]:
+        return {name: part.state_dict() for name, part in self._parts().items()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        for name, part in self._parts().items():
+            part.load_state_dict(state[name])
