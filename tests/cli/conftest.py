@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -58,21 +58,22 @@ def goal_png(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def call(capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+def call(jepa_robot: Callable, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., tuple[int, str, str]]:
     """Run ``jepa-robot ARGS`` in an empty folder: (exit code, standard output, standard error)."""
-    from jepa_robot.cli.main import cli, run
-
     monkeypatch.chdir(tmp_path)
 
     def run_it(*args: object) -> tuple[int, str, str]:
-        code = run(cli, "jepa-robot", [str(a) for a in args])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
+        outcome = jepa_robot(*args)
+        return outcome.code, outcome.out, outcome.err
 
     return run_it
 
 
-def one_json_object(text: str) -> dict:
-    """The only thing in ``text``."""
-    assert len(text.strip().splitlines()) == 1
-    return json.loads(text)
+@pytest.fixture
+def rewrite_contract():
+    """Write a tiny checkpoint whose contract differs from the task's: ``(path, change)``."""
+
+    def write(path: Path, change: Callable[[Contract], Contract]) -> None:
+        write_checkpoint(path, change(normalised(task_contract())))
+
+    return write

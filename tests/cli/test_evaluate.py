@@ -1,0 +1,79 @@
+import csv
+import json
+
+import pytest
+
+from jepa_robot.evaluation.goal_picture import start_and_goal
+from jepa_robot.evaluation.tasks import Task, episode_seed
+
+FEW = ("planner.samples=32", "planner.elites=4", "planner.iterations=2")
+
+
+def evaluate(call, checkpoint, *args):
+    return call("evaluate", "--checkpoint", checkpoint, *FEW, *args)
+
+
+@pytest.fixture
+def facts(call, tiny_checkpoint):
+    code, out, err = evaluate(call, tiny_checkpoint, "--episodes", 2, "--max-steps", 15, "--json", "--out", "there")
+    assert code == 0 and len(out.strip().splitlines()) == 1
+    assert err.splitlines()[-1].startswith("2/2 episodes")
+    return json.loads(out)
+
+
+def test_json_and_files_agree(facts, tmp_path):
+    assert facts["task"] == "panda_reach" and facts["seed"] == 0 and facts["max_steps"] == 15
+    with open(tmp_path / "there/episodes.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 6
+    for policy in ("planner", "random", "ceiling"):
+        mine = [r for r in rows if r["policy"] == policy]
+        summary = facts[policy]
+        assert summary["episodes"] == 2
+        assert summary["successes"] == sum(r["success"] == "True" for r in mine)
+        distances = sorted(float(r["final_distance_m"]) for r in mine)
+        assert summary["final_distance_m"]["p50"] == pytest.approx(sum(distances) / 2)
+        low, high = summary["success_interval_95"]
+        assert 0 <= low <= summary["success_rate"] <= high <= 1
+    assert facts["ceiling"]["success_rate"] == 1
+    failed = [r["seed"] for r in rows if r["policy"] == "planner" and r["success"] == "False"]
+    assert sorted(p.stem for p in (tmp_path / "there/failed").glob("*.png")) == sorted(f"seed_{s}" for s in failed)
+    assert failed  # weights are random
+    assert len(json.loads((tmp_path / "there/results.json").read_text())["rows"]) == 6
+
+
+def test_every_policy_meets_the_same_episodes_of_the_documented_seeds(facts, tmp_path):
+    with open(tmp_path / "there/episodes.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    with Task("panda_reach") as task:
+        for i in range(2):
+            start, goal = start_and_goal(task.env, 1_000_000 + i)
+            expected = task.env.distance(start, goal)
+            same = [r for r in rows if r["episode"] == str(i)]
+            assert {r["seed"] for r in same} == {str(episode_seed(0, i))} == {str(1_000_000 + i)}
+            assert all(float(r["start_distance_m"]) == pytest.approx(expected) for r in same)
+    assert episode_seed(0, 99_999) < episode_seed(1, 0)
+
+
+def test_table_for_people(call, tiny_checkpoint):
+    code, out, _ = evaluate(call, tiny_checkpoint, "--episodes", 1, "--max-steps", 1)
+    assert code == 0
+    lines = out.strip().splitlines()
+    assert lines[0].startswith("panda_reach, checkpoint") and "95% interval" in lines[1]
+    assert [line.split()[0] for line in lines[2:]] == ["planner", "random", "ceiling"]
+
+
+@pytest.mark.parametrize(
+    "args, word",
+    [
+        (("--episodes", "0"), "--episodes"),
+        (("--task", "wash_up"), "wash_up"),
+        (("planner.sample=3",), "planner.samples"),
+        (("--out", "used"), "not empty"),
+    ],
+)
+def test_wrong_options(call, tiny_checkpoint, tmp_path, args, word):
+    (tmp_path / "used").mkdir()
+    (tmp_path / "used/file").write_text("mine")
+    code, out, err = evaluate(call, tiny_checkpoint, *args)
+    assert code == 2 and out == "" and word in err and len(err.strip().splitlines()) == 1

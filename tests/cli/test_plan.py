@@ -1,0 +1,201 @@
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from jepa_robot.evaluation.goal_picture import GoalPicture, start_and_goal
+from jepa_robot.evaluation.tasks import Task
+from jepa_robot.spec import Contract
+
+FEW = ("planner.samples=8", "planner.elites=3", "planner.iterations=1")
+KEYS = ["task", "success", "steps", "distance_m", "final_energy", "latency_ms", "seed", "checkpoint", "out_dir"]
+
+
+@pytest.fixture
+def plan(call, tiny_checkpoint):
+    """Run ``plan`` with the tiny checkpoint, unless another is given."""
+
+    def run(*args):
+        checkpoint = () if "--checkpoint" in args else ("--checkpoint", tiny_checkpoint)
+        return call("plan", *checkpoint, *FEW, *args)
+
+    return run
+
+
+@pytest.fixture
+def start_png(tmp_path):
+    """The goal is the start of seed 5: reached before the first action."""
+    with Task("panda_reach") as task:
+        start, _ = start_and_goal(task.env, 5)
+        GoalPicture(task.env.render_goal(start), "panda_reach", "front", start).save(tmp_path / "start.png")
+    return tmp_path / "start.png"
+
+
+def plain(path, size=64):
+    Image.fromarray(np.zeros((size, size, 3), np.uint8)).save(path)
+    return path
+
+
+def assert_refused(result, *words):
+    code, out, err = result
+    assert code == 2 and out == ""
+    assert len(err.strip().splitlines()) == 1 and "Traceback" not in err
+    for word in words:
+        assert word in err
+
+
+def test_goal_not_reached(plan, goal_png, tmp_path):
+    code, out, err = plan("--goal", goal_png, "--seed", 1, "--max-steps", 2, "--json", "--out", "there")
+    assert code == 1
+    assert len(out.strip().splitlines()) == 1
+    facts = json.loads(out)
+    assert list(facts) == KEYS
+    assert facts["task"] == "panda_reach" and facts["success"] is False and facts["steps"] == 2
+    assert facts["seed"] == 1 and facts["out_dir"] == "there"
+    assert facts["distance_m"] > 0.025 and facts["final_energy"] > 0
+    assert 0 < facts["latency_ms"]["p50"] <= facts["latency_ms"]["p95"]
+    assert err.count("step ") == 3
+    assert sorted(p.name for p in (tmp_path / "there").iterdir()) == ["recording.rrd", "result.json", "strip.png"]
+    assert json.loads((tmp_path / "there/result.json").read_text()) == facts
+
+
+def test_goal_reached_by_the_task_s_verdict(plan, start_png):
+    code, out, _ = plan("--goal", start_png, "--seed", 5, "planner.arrival.tolerance=1e9", "--json")
+    facts = json.loads(out)
+    assert code == 0 and facts["success"] is True and facts["steps"] == 0
+    assert facts["distance_m"] == pytest.approx(0, abs=1e-6)
+
+
+def test_start_and_distance_belong_to_the_seed(plan, goal_png):
+    with Task("panda_reach") as task:
+        start, _ = start_and_goal(task.env, 7)
+        _, goal = start_and_goal(task.env, 3)
+        expected = task.env.distance(start, goal)
+    _, out, _ = plan("--goal", goal_png, "--seed", 7, "planner.arrival.tolerance=1e9", "--json")
+    facts = json.loads(out)
+    assert facts["steps"] == 0 and facts["distance_m"] == pytest.approx(expected)
+
+
+def test_words_for_people(plan, goal_png):
+    code, out, _ = plan("--goal", goal_png, "--max-steps", 1)
+    assert code == 1
+    assert "step   0" in out and "step   1" in out
+    for word in ("success   no", "steps     1", "distance", "latency", "results   outputs/plan/"):
+        assert word in out
+
+
+@pytest.mark.parametrize("tolerance, code", [("1e9", 0), ("null", 1)])
+def test_plain_picture_has_no_true_success(plan, tmp_path, tolerance, code):
+    picture = plain(tmp_path / "plain.png")
+    options = ("--goal", picture, "--max-steps", 1, f"planner.arrival.tolerance={tolerance}")
+    found, out, _ = plan(*options, "--json")
+    facts = json.loads(out)
+    assert found == code and facts["success"] is None and facts["distance_m"] is None
+    assert "true success unknown" in plan(*options)[1]
+
+
+def test_same_seed_same_run(plan, goal_png):
+    runs = [json.loads(plan("--goal", goal_png, "--max-steps", 2, "--json")[1]) for _ in range(2)]
+    assert runs[0]["distance_m"] == runs[1]["distance_m"] and runs[0]["final_energy"] == runs[1]["final_energy"]
+    assert runs[0]["out_dir"] != runs[1]["out_dir"]
+
+
+def test_no_goal(plan):
+    assert_refused(plan(), "--goal")
+
+
+def test_missing_picture(plan):
+    assert_refused(plan("--goal", "none.png"), "none.png", "no such file")
+
+
+def test_unreadable_picture(plan, tmp_path, goal_png):
+    (tmp_path / "text.png").write_text("hello")
+    assert_refused(plan("--goal", "text.png"), "text.png", "not a picture")
+    (tmp_path / "cut.png").write_bytes(goal_png.read_bytes()[:3000])
+    assert_refused(plan("--goal", "cut.png"), "cut.png")
+
+
+def test_picture_of_the_wrong_size(plan, tmp_path):
+    assert_refused(plan("--goal", plain(tmp_path / "small.png", 32)), "small.png", "32x32", "64x64")
+
+
+def test_picture_of_another_task(plan, goal_png, tmp_path):
+    picture = GoalPicture.load(goal_png)
+    dataclasses.replace(picture, task="wash_up").save(tmp_path / "other.png")
+    assert_refused(plan("--goal", "other.png"), "other.png", "wash_up", "panda_reach")
+
+
+def test_picture_with_a_foreign_state(plan, goal_png, tmp_path):
+    picture = GoalPicture.load(goal_png)
+    dataclasses.replace(picture, state={"cups": 3}).save(tmp_path / "foreign.png")
+    assert_refused(plan("--goal", "foreign.png"), "foreign.png", "state")
+
+
+@pytest.mark.parametrize(
+    "args, words",
+    [
+        (("--task", "wash_up"), ("wash_up", "panda_reach")),
+        (("--speed", "3"), ("--speed",)),
+        (("planner.sample=3",), ("planner.sample", "planner.samples")),
+        (("planner.samples=many",), ("planner.samples", "integer")),
+        (("planner.energy.distance=euclid",), ("euclid", "l2, l1, cosine")),
+        (("planner.horizon=9",), ("horizon", "at most 4")),
+        (("planner.momentum=1",), ("momentum", "below 1")),
+        (("task.max_steps=0",), ("task.max_steps",)),
+        (("device=abacus",), ("abacus",)),
+        (("--checkpoint", "none.safetensors"), ("none.safetensors", "no such checkpoint")),
+        (("--seed", "-1"), ("--seed",)),
+    ],
+)
+def test_wrong_options(plan, goal_png, tmp_path, args, words):
+    assert_refused(plan("--goal", goal_png, *args), *words)
+    assert not (tmp_path / "outputs").exists()
+
+
+def test_truncated_checkpoint(plan, goal_png, tiny_checkpoint, tmp_path):
+    (tmp_path / "cut.safetensors").write_bytes(tiny_checkpoint.read_bytes()[:5000])
+    assert_refused(plan("--goal", goal_png, "--checkpoint", "cut.safetensors"), "cut.safetensors", "cannot be read")
+
+
+def test_checkpoint_for_other_actions(plan, goal_png, tiny_checkpoint, tmp_path, rewrite_contract):
+    def slower(contract: Contract) -> Contract:
+        first = dataclasses.replace(contract.actions[0], high=0.01)
+        return dataclasses.replace(contract, actions=(first, *contract.actions[1:]))
+
+    rewrite_contract(tmp_path / "other.safetensors", slower)
+    result = plan("--goal", goal_png, "--checkpoint", "other.safetensors")
+    assert_refused(result, "actions[dx].high", "0.01", "0.05", "other.safetensors", "task panda_reach")
+
+
+def test_output_folder_in_use(plan, goal_png, tmp_path):
+    (tmp_path / "used").mkdir()
+    (tmp_path / "used/file").write_text("mine")
+    assert_refused(plan("--goal", goal_png, "--out", "used"), "used", "not empty")
+    assert [p.name for p in (tmp_path / "used").iterdir()] == ["file"]
+
+
+def test_interrupted_run_leaves_nothing(plan, goal_png, tmp_path, monkeypatch):
+    from jepa_robot.planning import Planner
+
+    def stop(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Planner, "plan", stop)
+    code, out, err = plan("--goal", goal_png, "--out", "there")
+    assert code == 130 and err.strip() == "interrupted"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_full_disk_leaves_nothing(plan, goal_png, tmp_path, monkeypatch):
+    import errno
+    import pathlib
+
+    def full(self, data):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(pathlib.Path, "write_bytes", full)
+    code, out, err = plan("--goal", goal_png, "--max-steps", 1, "--json", "--out", "there")
+    assert code == 2 and out == "" and "No space left on device" in err.splitlines()[-1]
+    assert list(tmp_path.iterdir()) == []
