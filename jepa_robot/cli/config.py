@@ -18,7 +18,7 @@ from hydra import initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from jepa_robot.errors import ConfigError
@@ -48,8 +48,8 @@ def compose(name: str, overrides: Sequence[str] = ()) -> DictConfig:
     for override in values:
         _check_key(override, _keys(defaults))
     config = _compose(root, name, parsed)
-    for override in values:
-        key = override.key_or_group
+    last = {override.key_or_group: override for override in values}  # of several for one key the last one holds
+    for key, override in last.items():
         value = _typed(override, OmegaConf.select(config, key), _default(defaults, key))
         OmegaConf.update(config, key, value, force_add=False)
 
@@ -124,35 +124,32 @@ def _check_key(override: Override, known: list[str]) -> None:
 
 
 def _typed(override: Override, value: Any, default: Any) -> Any:
-    """The value in the type of its default; a default of null or ??? says nothing about the type."""
-    kind = "list" if OmegaConf.is_list(default) else type(default).__name__
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    """The value in the type of its default; a default of null says nothing about the type."""
     if default is None:
         return value
-    if kind == "int" and number and math.isfinite(value) and value == int(value):
-        return int(value)
-    if kind == "float" and number and not math.isnan(value):
-        return float(value)
-    if kind == "str" and value is not None and not OmegaConf.is_config(value):
-        return str(value)
-    if kind in ("bool", "list") and isinstance(value, bool if kind == "bool" else Sequence):
-        if kind == "bool" or OmegaConf.is_list(value):
+    kind = "list" if OmegaConf.is_list(default) else type(default).__name__
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    match kind:
+        case "bool" if isinstance(value, bool):
             return value
-    names = {"int": "an integer", "float": "a number", "str": "a string", "bool": "true or false", "list": "a list"}
-    raise ConfigError(
-        "wrong type of value",
-        where=_named(override.input_line),
-        expected=f"{names[kind]} (the default is {default})",
-    )
+        case "int" if number and math.isfinite(value) and value == int(value):
+            return int(value)
+        case "float" if number and not math.isnan(value):
+            return float(value)
+        case "str" if value is not None and not OmegaConf.is_config(value):
+            return str(value)
+        case "list" if OmegaConf.is_list(value):
+            return value
+    names = {"bool": "true or false", "int": "an integer", "float": "a number", "str": "a string", "list": "a list"}
+    instead = "" if default == MISSING else f" (the default is {default})"
+    raise ConfigError("wrong type of value", where=_named(override.input_line), expected=f"{names[kind]}{instead}")
 
 
 def _default(defaults: DictConfig, key: str) -> Any:
-    return None if OmegaConf.is_missing(*_parent(defaults, key)) else OmegaConf.select(defaults, key)
-
-
-def _parent(config: DictConfig, key: str) -> tuple[Any, str]:
+    """The default of a key; ``???`` where the user has to give a value: all of those are paths, so strings."""
     head, _, last = key.rpartition(".")
-    return (OmegaConf.select(config, head) if head else config), last
+    parent = OmegaConf.select(defaults, head) if head else defaults
+    return MISSING if OmegaConf.is_missing(parent, last) else parent[last]
 
 
 def _keys(config: DictConfig, prefix: str = "") -> list[str]:

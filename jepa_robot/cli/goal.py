@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from jepa_robot.errors import OutputError, TaskError
+from jepa_robot.errors import OutputError
 from jepa_robot.evaluation.goal_picture import GoalPicture, start_and_goal
 
 
@@ -32,18 +32,12 @@ def command(task: str, seed: int, output: Path | None, force: bool, as_json: boo
     if output.exists() and not force:
         raise OutputError("exists already", where=output, mend="choose another name, or replace it with --force")
 
-    import jepa_envs  # after the checks above: it loads the simulator
+    from jepa_robot.evaluation.tasks import Task  # after the checks above: it loads the simulator
 
-    if task not in jepa_envs.TASKS:
-        raise TaskError(f"there is no task {task!r}", where="--task", expected=f"one of {', '.join(jepa_envs.TASKS)}")
-    env = jepa_envs.make(task)
-    try:
-        env.reset(seed=seed)
-        _, goal = start_and_goal(env.unwrapped, seed)
-        image = env.unwrapped.render_goal(goal)
-        camera = env.unwrapped.contract()["cameras"][0]["name"]
-    finally:
-        env.close()
+    with Task(task) as opened:
+        _, goal = start_and_goal(opened.env, seed)
+        image = opened.env.render_goal(goal)
+        camera = opened.contract.camera.name
     GoalPicture(image, task, camera, goal).save(output)
 
     height, width = image.shape[:2]
