@@ -49,4 +49,5 @@ def build_planner(model: WorldModel, settings: PlannerSettings | None = None, se
         iterations=settings.iterations,
         context_frames=settings.context_frames,
         seed=seed,
+        dtype=settings.dtype,
     )

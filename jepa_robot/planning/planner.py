@@ -15,6 +15,7 @@ from jepa_robot.planning.memory import Memory
 from jepa_robot.planning.optimizers.base import TrajectoryOptimizer, search
 from jepa_robot.planning.protocols import Energy, WorldModel
 from jepa_robot.planning.types import Diagnostics, Observation, Plan
+from jepa_robot.runtime import autocast
 
 
 class Planner:
@@ -30,6 +31,7 @@ class Planner:
         iterations: optimizer iterations a plan.
         context_frames: number of past frames, the newest included, that the model is given.
         seed: for `reset` calls that name none.
+        dtype: number format of the model: fp32, bf16 (autocast) or auto (bf16 where it is fast).
         clock: seconds; deadlines and latencies are measured on it.
     """
 
@@ -42,21 +44,22 @@ class Planner:
         iterations: int,
         context_frames: int = 1,
         seed: int = 0,
+        dtype: str = "fp32",
         clock: Callable[[], float] = time.perf_counter,
     ):
+        autocast(model.device, dtype)  # raises for an unknown dtype
         if iterations < 1:
             raise ConfigError(f"iterations is {iterations}", where="planner", expected="at least 1")
         self.model, self.optimizer, self.energy, self.arrival = model, optimizer, energy, arrival
         self.contract = model.contract
         self.iterations, self.seed, self.clock = iterations, seed, clock
-        self.device = model.device
+        self.device, self.dtype = model.device, dtype
         self.arrived = False
         self._memory = Memory(context_frames)
         self._generator = torch.Generator(self.device)
         self._goal: Tensor | None = None  # [M]
         self._warm_start: Tensor | None = None  # [H, A]
 
-    @torch.inference_mode()
     def reset(self, goal: np.ndarray | Tensor, seed: int | None = None) -> None:
         """Begin a run towards ``goal``: a uint8 [height, width, 3] RGB picture, or its latents [N, D].
 
@@ -65,17 +68,17 @@ class Planner:
         """
         if isinstance(goal, np.ndarray):
             self._check_image(goal, GoalError, "goal picture")
-            goal = self._encode(goal)
         elif goal.ndim != 2:
             raise GoalError(f"goal latents have shape {list(goal.shape)}", expected="[N, D]")
-        self._goal = self.model.metric(goal.to(self.device))
+        with torch.inference_mode(), autocast(self.device, self.dtype):
+            latents = self._encode(goal) if isinstance(goal, np.ndarray) else goal.to(self.device)
+            self._goal = self.model.metric(latents)
         self._generator.manual_seed(self.seed if seed is None else seed)
         self._warm_start = None
         self._memory.clear()
         self.arrival.reset()
         self.arrived = False
 
-    @torch.inference_mode()
     def plan(self, observation: Observation, deadline: float | None = None) -> Plan:
         """Search actions [H, A] from here, and update `arrived`.
 
@@ -90,20 +93,21 @@ class Planner:
         if self._goal is None:
             raise PlanningError("the planner has no goal", mend="call reset(goal) first")
         self._check_observation(observation)
-        latents = self._encode(observation.image)
-        self._memory.observe(latents, torch.from_numpy(observation.state).to(self.device))
-        energy_now = self._energy_now(latents)
-        self.arrived = self.arrival.update(energy_now)
-        context = self.model.context(*self._memory.tensors(len(self.contract.actions)))
+        with torch.inference_mode(), autocast(self.device, self.dtype):
+            latents = self._encode(observation.image)
+            self._memory.observe(latents, torch.from_numpy(observation.state).to(self.device))
+            energy_now = self._energy_now(latents)
+            self.arrived = self.arrival.update(energy_now)
+            context = self.model.context(*self._memory.tensors(len(self.contract.actions)))
 
-        def objective(actions: Tensor) -> Tensor:
-            """[S, H, A] -> [S]."""
-            predicted = self.model.metric(self.model.rollout(context, actions))
-            return self.energy(predicted, self._goal, actions)
+            def objective(actions: Tensor) -> Tensor:
+                """[S, H, A] -> [S]."""
+                predicted = self.model.metric(self.model.rollout(context, actions))
+                return self.energy(predicted, self._goal, actions)
 
-        found = search(
-            self.optimizer, objective, self._generator, self.iterations, self.clock, self._warm_start, deadline
-        )
+            found = search(
+                self.optimizer, objective, self._generator, self.iterations, self.clock, self._warm_start, deadline
+            )
         self._warm_start = found.actions
         actions = found.actions.cpu().numpy().astype(np.float32)
         period = self.contract.action_repeat / self.contract.fps

@@ -44,6 +44,7 @@ class PlannerSettings:
     min_std: float
     keep_elites: int
     context_frames: int
+    dtype: str
     energy: EnergySettings
     arrival: ArrivalSettings
 

@@ -205,6 +205,17 @@ def test_model_without_numbers(planner, toy):
         planner.act(toy.Robot(START).observe())
 
 
+def test_bf16_reaches_the_model_and_leaves_actions_in_float32(toy, settings):
+    planner = build_planner(toy.Model(), dataclasses.replace(settings, dtype="bf16"))
+    rollout, seen = planner.model.rollout, []
+    planner.model.rollout = lambda c, a: seen.append(torch.is_autocast_enabled("cpu")) or rollout(c, a)
+    planner.reset(toy.draw(GOAL))
+    assert planner.act(toy.Robot(START).observe()).dtype == np.float32
+    assert seen and all(seen)
+    with pytest.raises(ConfigError, match="fp17"):
+        build_planner(toy.Model(), dataclasses.replace(settings, dtype="fp17"))
+
+
 def test_wrong_settings(toy, settings):
     with pytest.raises(ConfigError, match="iterations is 0"):
         build_planner(toy.Model(), dataclasses.replace(settings, iterations=0))
