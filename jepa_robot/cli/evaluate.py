@@ -59,7 +59,7 @@ def command(
 
     setup = prepare(configuration("evaluate", task, overrides), checkpoint, max_steps)
     with setup.task:
-        results = _run(setup, episodes, seed)
+        results = _run(setup, episodes, seed, keep_failures=out is not None)
     facts = {
         "task": setup.task.name,
         "checkpoint": setup.checkpoint,
@@ -72,8 +72,8 @@ def command(
     click.echo(json.dumps(facts) if as_json else _table(facts, list(results)))
 
 
-def _run(setup: Setup, episodes: int, seed: int) -> Results:
-    """All policies on the same episodes."""
+def _run(setup: Setup, episodes: int, seed: int, keep_failures: bool) -> Results:
+    """All policies on the same episodes; pictures are only kept of the planner's failures, if at all."""
     from jepa_robot.evaluation.episodes import Goal, run_episode
     from jepa_robot.evaluation.goal_picture import start_and_goal
     from jepa_robot.evaluation.policies import PlannerPolicy, RandomPolicy, TrueStatePolicy
@@ -92,7 +92,9 @@ def _run(setup: Setup, episodes: int, seed: int) -> Results:
             start, goal_state = start_and_goal(task.env, number)
             goal = Goal(task.env.render_goal(goal_state), goal_state)
             for name, policy in policies.items():
-                results[name].append(run_episode(task, policy, start, goal, setup.max_steps, number))
+                result = run_episode(task, policy, start, goal, setup.max_steps, number)
+                keep = keep_failures and name == "planner" and not result.success
+                results[name].append(result if keep else result.without_images())
             reached = sum(bool(r.success) for r in results["planner"])
             if bar.disable:
                 if (i + 1) * 10 // episodes > i * 10 // episodes:
@@ -138,7 +140,8 @@ def _table(facts: dict[str, Any], policies: list[str]) -> str:
             )
         )
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
-    head = f"{facts['task']}, checkpoint {facts['checkpoint']}, {facts['planner']['episodes']} episodes, seed {facts['seed']}"
+    episodes = facts["planner"]["episodes"]
+    head = f"{facts['task']}, checkpoint {facts['checkpoint']}, {episodes} episodes, seed {facts['seed']}"
     return "\n".join([head, *("  ".join(c.ljust(w) for c, w in zip(line, widths)).rstrip() for line in lines)])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -109,6 +110,11 @@ class EpisodeResult:
     def final_energy(self) -> float:
         """Energy of the last frame; NaN for policies without one."""
         return self.steps[-1].decision.energy
+
+    def without_images(self) -> EpisodeResult:
+        """The same without the frames on the way, which are nearly all of its size."""
+        none = np.empty((0, 0, 3), np.uint8)
+        return dataclasses.replace(self, steps=[dataclasses.replace(s, image=none) for s in self.steps])
 
     @property
     def latencies_s(self) -> list[float]:

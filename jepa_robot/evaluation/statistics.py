@@ -30,6 +30,7 @@ def summary(results: Sequence[EpisodeResult]) -> dict[str, Any]:
     ``steps_to_success`` is over successful episodes: actions until the goal was first met.
     """
     successes = sum(bool(r.success) for r in results)
+    reached = [r.first_success for r in results if r.success and r.first_success is not None]
     low, high = wilson_interval(successes, len(results))
     return {
         "episodes": len(results),
@@ -37,7 +38,7 @@ def summary(results: Sequence[EpisodeResult]) -> dict[str, Any]:
         "success_rate": successes / len(results),
         "success_interval_95": [low, high],
         "ever_reached_rate": sum(r.first_success is not None for r in results) / len(results),
-        "steps_to_success": percentiles([r.first_success for r in results if r.success and r.first_success is not None], (50, 90)),
+        "steps_to_success": percentiles(reached, (50, 90)),
         "steps": percentiles([r.actions for r in results], (50, 90)),
         "final_distance_m": percentiles([r.distance_m for r in results if r.distance_m is not None], (50, 95)),
         "latency_ms": percentiles([1000 * t for r in results for t in r.latencies_s], (50, 95)),

@@ -72,6 +72,13 @@ def test_frames_are_what_the_camera_saw(task, pair):
     assert not np.array_equal(result.steps[0].image, result.steps[-1].image)
 
 
+def test_without_images_keeps_the_rest(task, pair):
+    result = run_episode(task, Script(40, 0, 3), *pair, max_steps=5, seed=SEED)
+    light = result.without_images()
+    assert light.steps[1].image.size == 0 and result.steps[1].image.size > 0
+    assert light.distance_m == result.distance_m and light.success == result.success and light.actions == 3
+
+
 def test_without_a_goal_state_success_is_unknown(task, pair):
     start, goal = pair
     result = run_episode(task, RandomPolicy(), start, Goal(goal.image), max_steps=1, seed=SEED)
