@@ -58,9 +58,7 @@ class TrajectoryWriter:
         self._compression = compression
         if self.path.exists():
             with TrajectoryReader(self.path, allow_empty=True) as reader:
-                contract.require(
-                    reader.contract, "the new episodes", str(path), "write them to another file"
-                )
+                contract.require(reader.contract, "the new episodes", str(path), "write them to another file")
         else:
             self._create(env_args, recipe or {}, seed)
         try:
@@ -147,14 +145,17 @@ class TrajectoryWriter:
         self._data.attrs["total"] = int(self._data.attrs["total"]) + steps
 
     def _layout(self, array: np.ndarray) -> dict[str, Any]:
-        if array.ndim < 3 or self._compression == "none":
+        """Chunks, checksum and compression of pictures; the small rest is stored as it is."""
+        if array.ndim < 3:
             return {}
-        frames = array if array.ndim == 4 else array[None]
-        rows = max(1, min(len(frames), CHUNK_BYTES // max(1, frames[0].nbytes)))
-        chunks = (rows, *array.shape[1:]) if array.ndim == 4 else array.shape
+        rows = max(1, min(len(array), CHUNK_BYTES // max(1, array[0].nbytes)))
+        layout: dict[str, Any] = {"chunks": (rows, *array.shape[1:]) if array.ndim == 4 else array.shape}
+        layout["fletcher32"] = True  # a damaged picture is an error and not noise in the training data
         if self._compression == "gzip":
-            return {"chunks": chunks, "compression": "gzip", "compression_opts": 4}
-        return {"chunks": chunks, "compression": hdf5plugin.Blosc(cname="lz4", shuffle=hdf5plugin.Blosc.NOSHUFFLE)}
+            layout |= {"compression": "gzip", "compression_opts": 4}
+        elif self._compression == "blosc":
+            layout["compression"] = hdf5plugin.Blosc(cname="lz4", shuffle=hdf5plugin.Blosc.NOSHUFFLE)
+        return layout
 
     def _create(self, env_args: dict[str, Any], recipe: dict[str, Any], seed: int) -> None:
         with atomic_path(self.path) as temporary, h5py.File(temporary, "w") as file:

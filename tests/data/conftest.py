@@ -1,0 +1,37 @@
+"""Small made-up episodes whose every value is known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from jepa_robot.data.format import Episode
+from jepa_robot.spec import Camera, Contract, Dim
+
+
+@pytest.fixture
+def contract() -> Contract:
+    return Contract(
+        task="toy",
+        cameras=(Camera("front", 16, 16),),
+        fps=5.0,
+        actions=(Dim("dx", "m", "base", -0.05, 0.05, "x"), Dim("gripper", "1", "base", -0.25, 0.25, "closed")),
+        states=(Dim("x", "m", "base", -1.0, 1.0), Dim("closed", "1", "base", 0.0, 1.0), Dim("y", "m", "base", -1.0, 1.0)),
+    )
+
+
+@pytest.fixture
+def make_episode() -> Callable[..., Episode]:
+    def make(seed: int = 0, steps: int = 6) -> Episode:
+        rng = np.random.default_rng(seed)
+        return Episode(
+            frames=rng.integers(0, 256, (steps + 1, 16, 16, 3), dtype=np.uint8),
+            states=rng.uniform(0, 1, (steps + 1, 3)).astype(np.float32),
+            actions=rng.uniform(-0.05, 0.05, (steps, 2)).astype(np.float32),
+            kind="noisy" if seed % 2 else "expert",
+            seed=seed,
+        )
+
+    return make
