@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from omegaconf import DictConfig, OmegaConf
 
-from jepa_robot.cli.config import compose
+from jepa_robot.cli.config import compose, positive
 from jepa_robot.errors import ConfigError
 from jepa_robot.evaluation.tasks import Task
 from jepa_robot.models import load
@@ -48,10 +49,10 @@ def prepare(config: DictConfig, checkpoint: str | None, max_steps: int | None) -
         ContractError: it was trained for other frames, actions or states than the task's.
         ConfigError, TaskError: a setting is wrong, or the simulator cannot run here.
     """
+    positive(config, "threads", "task.max_steps")
     settings = PlannerSettings.from_dict(OmegaConf.to_container(config.planner))
+    torch.set_num_threads(config.threads)
     max_steps = config.task.max_steps if max_steps is None else max_steps
-    if max_steps < 1:
-        raise ConfigError(f"is {max_steps}", where="task.max_steps", expected="at least 1")
     checkpoint = config.task.name if checkpoint is None else checkpoint
     model = load(checkpoint, device_of(config.device))
     frames = model.config.predictor.max_frames

@@ -80,7 +80,7 @@ class CEM:
             ("momentum", momentum, 0 <= momentum < 1, "at least 0 and below 1"),
             ("init_std", init_std, init_std > 0, "above 0"),
             ("min_std", min_std, 0 <= min_std <= init_std, f"0 to init_std ({init_std})"),
-            ("keep_elites", keep_elites, 0 <= keep_elites <= min(elites, samples - 2), "0 to elites, below samples - 1"),
+            ("keep_elites", keep_elites, 0 <= keep_elites <= min(elites, samples - 2), "0 to elites"),
         ):
             if not right:
                 raise ConfigError(f"{name} is {value}", where="planner", expected=expected)
