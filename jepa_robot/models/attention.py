@@ -39,8 +39,9 @@ class Attention(nn.Module):
 
     def _project(self, x: Tensor, table: Table) -> tuple[Tensor, Tensor, Tensor]:
         batch, length, _ = x.shape
-        q, k, v = self.qkv(x).view(batch, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
-        return rotate(q, table), rotate(k, table), v
+        qkv = self.qkv(x).view(batch, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        q, k = rotate(qkv[:2], table)
+        return q, k, qkv[2]
 
     def _merge(self, heads: Tensor) -> Tensor:
         return self.proj(heads.transpose(1, 2).flatten(2))

@@ -77,17 +77,19 @@ class VideoEncoder(nn.Module):
         x = x.reshape(batch, time, grid * grid, 3, patch * patch).float()
         return x * (1 / 255 / self.pixel_std[:, None]) - (self.pixel_mean / self.pixel_std)[:, None]
 
-    def embed_clip(self, frames: Tensor) -> Tensor:
-        """uint8 [B, T, H, W, 3] with T even -> tubelet tokens [B, T / 2 * N, width], before the blocks."""
-        batch, time = frames.shape[:2]
+    def tubelets(self, frames: Tensor) -> Tensor:
+        """uint8 [B, T, H, W, 3] with T even -> normalised pixels float [B, T / 2 * N, 3 * 2 * patch * patch]."""
+        time = frames.shape[1]
         if time % TUBELET:
             raise ValueError(f"clip has {time} frames; expected a multiple of {TUBELET}")
         x = self.patchify(frames).unflatten(1, (time // TUBELET, TUBELET))
-        x = x.permute(0, 1, 3, 4, 2, 5)  # [B, T/2, N, channel, time in tubelet, pixels]
-        return self.patch_embed(x.flatten(3)).flatten(1, 2)
+        return x.permute(0, 1, 3, 4, 2, 5).flatten(3).flatten(1, 2)  # channel, time in tubelet, pixels
 
     def run(self, tokens: Tensor, positions: Tensor) -> Tensor:
-        """Blocks and final norm. tokens [B, L, width]; positions [L, 3], or [B, L, 3] when they differ by sample."""
+        """Blocks and final norm over embedded tokens [B, L, width] -> [B, L, width].
+
+        positions [L, 3], or [B, L, 3] when they differ by sample.
+        """
         head_dim = self.config.width // self.config.heads
         if positions.ndim == 3:
             flat = rotation_table(positions.flatten(0, 1), head_dim)

@@ -30,7 +30,7 @@ def rotation_table(positions: Tensor, head_dim: int) -> tuple[Tensor, Tensor]:
         head_dim: d, even.
 
     Returns:
-        (cos, sin), each float [L, d].
+        (cos, sin), each float [L, d]; the sines of each pair's first member carry a minus sign.
     """
     if head_dim % 2:
         raise ValueError(f"head_dim is {head_dim}; expected an even number")
@@ -39,15 +39,15 @@ def rotation_table(positions: Tensor, head_dim: int) -> tuple[Tensor, Tensor]:
     frequency = BASE**-exponent
     angles = positions.double()[:, :, None] * frequency  # [L, 3, pairs]
     angles = torch.nn.functional.pad(angles.flatten(1), (0, head_dim // 2 - 3 * pairs))
-    angles = torch.cat([angles, angles], dim=-1)
-    return angles.cos().float(), angles.sin().float()
+    cos, sin = angles.cos().float(), angles.sin().float()
+    return torch.cat([cos, cos], dim=-1), torch.cat([-sin, sin], dim=-1)
 
 
 def rotate(x: Tensor, table: tuple[Tensor, Tensor]) -> Tensor:
     """Rotate queries or keys ``x`` [..., L, d] by a table of `rotation_table` ([L, d], or broadcastable)."""
     cos, sin = table
     first, second = x.chunk(2, dim=-1)
-    return x * cos.to(x.dtype) + torch.cat([-second, first], dim=-1) * sin.to(x.dtype)
+    return torch.addcmul(x * cos.to(x.dtype), torch.cat([second, first], dim=-1), sin.to(x.dtype))
 
 
 def grid_positions(frames: int, rows: int, columns: int) -> Tensor:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from jepa_robot.data.dataset import TrajectoryArrays, WindowBatches, gather, window_starts
 from jepa_robot.models.encoder import TUBELET, EncoderConfig, VideoEncoder
@@ -22,7 +22,8 @@ from jepa_robot.training.masks import MaskConfig, sample_masks
 from jepa_robot.training.optim import adamw, ema_update
 from jepa_robot.training.schedules import warmup_constant_decay
 
-PROBE_FRAMES = 3000
+PROBE_FRAMES = 2000
+SPREAD_FRAMES, SPREAD_DIMS = 4, 64  # frames of a clip, and dimensions, that the variance and covariance are taken of
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,9 @@ class PretrainConfig:
         clip_frames: T, even.
         masks: block shapes; every batch takes one of them in turn.
         motion: 0 counts all hidden tokens alike; 1 counts them by how much their pixels change in the clip.
-        variance, covariance: weights of VICReg's terms on the visible tokens (C-JEPA, arXiv 2410.19560).
+        variance, covariance: weights of VICReg's terms (as in C-JEPA, arXiv 2410.19560), here on a linear
+            projection of whole frames' latents: different frames have to look different to the encoder,
+            which masked prediction alone does not ask for.
         momentum: of the EMA teacher.
     """
 
@@ -50,17 +53,17 @@ class PretrainConfig:
     decay: float
 
 
-def motion_weights(patches: Tensor, share: float) -> Tensor:
+def motion_weights(tubelets: Tensor, tokens: int, share: float) -> Tensor:
     """How much each token of a clip counts, mean 1 in every clip.
 
-    patches float [B, T, N, ...] pixels -> [B, T / 2 * N]. A share ``1 - share`` is the same for all
-    tokens; the rest goes by the standard deviation of a patch's pixels over the clip, so that what
-    moves (the robot) is not outvoted by what stands still.
+    Pixels of a clip's tubelets float [B, L, pixels], L = tubelets * N with N = ``tokens`` -> [B, L]. A
+    part ``1 - share`` is the same for all tokens; the rest goes by how much a patch's pixels differ from
+    one tubelet to the next, so that what moves (the robot) is not outvoted by what stands still.
     """
-    moving = patches.flatten(3).std(1).mean(-1)  # [B, N]
+    clips = tubelets.unflatten(1, (-1, tokens))
+    moving = (clips[:, 1:] - clips[:, :-1]).abs().mean((1, 3))  # [B, N]
     moving = moving / moving.mean(1, keepdim=True).clamp_min(1e-6)
-    weights = 1 - share + share * moving
-    return weights.repeat(1, patches.shape[1] // TUBELET)
+    return (1 - share + share * moving).repeat(1, clips.shape[1])
 
 
 class PretrainStage:
@@ -90,26 +93,31 @@ class PretrainStage:
         self.encoder = VideoEncoder(encoder_config, contract.camera.mean, contract.camera.std).to(device)
         self.teacher = copy.deepcopy(self.encoder).requires_grad_(False)
         self.predictor = MaskedPredictor(encoder_config.width, predictor_config).to(device)
-        self.optimizer = adamw([self.encoder, self.predictor], config.lr, config.weight_decay)
+        self.projector = nn.Linear(encoder_config.tokens * encoder_config.width, SPREAD_DIMS).to(device)
+        self.optimizer = adamw([self.encoder, self.predictor, self.projector], config.lr, config.weight_decay)
         self.batches = WindowBatches(arrays, train, config.clip_frames, config.batch_size, seed)
         self.seed = seed
         self.positions = self.encoder.positions(config.clip_frames // TUBELET)
 
     def _losses(self, frames: Tensor, masks: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
         visible, hidden = (m.to(self.device) for m in masks)
-        width = self.encoder.config.width
+
+        def select(x: Tensor, chosen: Tensor) -> Tensor:
+            return x.gather(1, chosen[..., None].expand(-1, -1, x.shape[-1]))
+
         with autocast(self.device, self.dtype):
             with torch.no_grad():
-                target = self.teacher.run(self.teacher.embed_clip(frames), self.positions).float()
-                target = F.layer_norm(target, (width,))
-                target = target.gather(1, hidden[..., None].expand(-1, -1, width))
-                weights = motion_weights(self.encoder.patchify(frames), self.config.motion).gather(1, hidden)
-            tokens = self.encoder.embed_clip(frames)
-            tokens = tokens.gather(1, visible[..., None].expand(-1, -1, width))
+                pixels = self.encoder.tubelets(frames)
+                target = self.teacher.run(self.teacher.patch_embed(pixels), self.positions)
+                target = F.layer_norm(select(target, hidden).float(), (target.shape[-1],))
+                weights = motion_weights(pixels, self.encoder.config.tokens, self.config.motion).gather(1, hidden)
+            tokens = self.encoder.patch_embed(select(pixels, visible))
             latents = self.encoder.run(tokens, self.positions[visible])
             predicted = self.predictor(latents, self.positions[visible], self.positions[hidden])
-        terms = {"masked": losses.masked_latent(predicted, target, weights)}
-        terms["variance"], terms["covariance"] = losses.variance_covariance(latents.flatten(0, 1))
+            terms = {"masked": losses.masked_latent(predicted, target, weights)}
+            alone = self.encoder(frames[:, :: frames.shape[1] // SPREAD_FRAMES])
+            spread = self.projector(alone.flatten(2).flatten(0, 1))
+        terms["variance"], terms["covariance"] = losses.variance_covariance(spread)
         return terms
 
     def step(self, index: int, steps: int) -> dict[str, float]:
@@ -129,7 +137,7 @@ class PretrainStage:
         torch.nn.utils.clip_grad_norm_([p for g in self.optimizer.param_groups for p in g["params"]], 1.0)
         self.optimizer.step()
         ema_update(self.teacher, self.encoder, c.momentum)
-        return {"loss": float(loss), **{name: float(value) for name, value in terms.items()}}
+        return {"loss": loss.item(), **{name: value.item() for name, value in terms.items()}}
 
     def evaluate(self) -> dict[str, float]:
         """Held-out loss, and the health of the teacher's single-frame latents."""
@@ -151,12 +159,13 @@ class PretrainStage:
             "encoder": self.encoder.state_dict(),
             "teacher": self.teacher.state_dict(),
             "predictor": self.predictor.state_dict(),
+            "projector": self.projector.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "batches": self.batches.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        for name in ("encoder", "teacher", "predictor", "optimizer", "batches"):
+        for name in ("encoder", "teacher", "predictor", "projector", "optimizer", "batches"):
             getattr(self, name).load_state_dict(state[name])
 
 

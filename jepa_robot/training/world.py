@@ -113,7 +113,7 @@ class WorldStage:
         loss.backward()
         torch.nn.utils.clip_grad_norm_([p for g in self.optimizer.param_groups for p in g["params"]], 1.0)
         self.optimizer.step()
-        return {"loss": float(loss), **{name: float(value) for name, value in terms.items()}}
+        return {"loss": loss.item(), **{name: value.item() for name, value in terms.items()}}
 
     def evaluate(self) -> dict[str, float]:
         """Held-out prediction errors beside copying and the mean; in the joint stage also the encoder's health."""

@@ -1,0 +1,202 @@
+"""The contract between data, model, planner and robot.
+
+A model is only usable with the frames, actions and proprioceptive states that it was trained on.
+`Contract` says what those are, as data that travels in every data set and checkpoint, can be
+printed, and is compared before anything starts. Nothing guesses.
+
+Pixels are uint8 H x W x 3 RGB at every public boundary; actions [A] and states [P] are float32 in
+physical units. Normalisation (`Dim.mean`, `Dim.std`, `Camera.mean`, `Camera.std`) happens inside
+the model, and only a model's contract has it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from jepa_robot.errors import ContractError
+
+FORMAT = "jepa_robot.contract/1"
+
+
+@dataclass(frozen=True)
+class Camera:
+    """One picture stream: uint8 [height, width, 3] RGB, as the model sees it (after `crop`).
+
+    ``crop`` is (top, left, height, width) in pixels of the raw picture, or None for all of it.
+    ``mean`` and ``std`` are per channel, for pixels scaled to [0, 1].
+    """
+
+    name: str
+    height: int
+    width: int
+    crop: tuple[int, int, int, int] | None = None
+    mean: tuple[float, float, float] | None = None
+    std: tuple[float, float, float] | None = None
+
+
+@dataclass(frozen=True)
+class Dim:
+    """One dimension of an action or of a proprioceptive state.
+
+    ``integrates`` (actions only) names the state dimension that this action is added to: the
+    rollout moves the state by it and keeps it inside that state's bounds.
+    """
+
+    name: str
+    unit: str
+    frame: str
+    low: float
+    high: float
+    integrates: str | None = None
+    mean: float | None = None
+    std: float | None = None
+
+
+@dataclass(frozen=True)
+class Contract:
+    """Everything that data, model, planner and robot have to agree on.
+
+    ``fps`` counts recorded frames (and actions) per second; ``action_repeat`` is the number of
+    recorded steps that one action of the model stands for.
+    """
+
+    task: str
+    cameras: tuple[Camera, ...]
+    fps: float
+    actions: tuple[Dim, ...]
+    states: tuple[Dim, ...]
+    action_repeat: int = 1
+    format: str = field(default=FORMAT)
+
+    def __post_init__(self) -> None:
+        names = [d.name for d in self.states]
+        for kind, dims in (("action", self.actions), ("state", self.states)):
+            for dim in dims:
+                if not dim.low < dim.high:
+                    raise ContractError(f"{kind} {dim.name} has bounds [{dim.low}, {dim.high}]", expected="low < high")
+                if dim.integrates is not None and dim.integrates not in names:
+                    raise ContractError(
+                        f"{kind} {dim.name} integrates into unknown state {dim.integrates!r}", expected=f"one of {names}"
+                    )
+
+    # -- views ------------------------------------------------------------------------------
+
+    @property
+    def camera(self) -> Camera:
+        """The first camera: the one that the model sees."""
+        return self.cameras[0]
+
+    @property
+    def action_low(self) -> np.ndarray:
+        """Lower action bounds, float32 [A], physical units."""
+        return np.array([d.low for d in self.actions], np.float32)
+
+    @property
+    def action_high(self) -> np.ndarray:
+        """Upper action bounds, float32 [A], physical units."""
+        return np.array([d.high for d in self.actions], np.float32)
+
+    @property
+    def state_low(self) -> np.ndarray:
+        """Lower proprioception bounds, float32 [P], physical units."""
+        return np.array([d.low for d in self.states], np.float32)
+
+    @property
+    def state_high(self) -> np.ndarray:
+        """Upper proprioception bounds, float32 [P], physical units."""
+        return np.array([d.high for d in self.states], np.float32)
+
+    def integration_matrix(self) -> np.ndarray:
+        """float32 [A, P]: 1 where an action dimension is added to a state dimension, else 0."""
+        names = [d.name for d in self.states]
+        matrix = np.zeros((len(self.actions), len(self.states)), np.float32)
+        for a, dim in enumerate(self.actions):
+            if dim.integrates is not None:
+                matrix[a, names.index(dim.integrates)] = 1.0
+        return matrix
+
+    # -- text -------------------------------------------------------------------------------
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return dataclasses.asdict(self)
+
+    def to_json(self) -> str:
+        return json.dumps(self.to_dict())
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any], where: object = None) -> Contract:
+        """Inverse of `to_dict`.
+
+        Raises:
+            ContractError: an unknown version, a missing or an unknown field.
+        """
+        if not isinstance(data, dict) or data.get("format") != FORMAT:
+            found = data.get("format") if isinstance(data, dict) else type(data).__name__
+            raise ContractError(f"contract has format {found!r}", where=where, expected=repr(FORMAT))
+        try:
+            values = dict(data)
+            values["cameras"] = tuple(
+                Camera(**{k: tuple(v) if isinstance(v, list) else v for k, v in c.items()}) for c in data["cameras"]
+            )
+            values["actions"] = tuple(Dim(**d) for d in data["actions"])
+            values["states"] = tuple(Dim(**d) for d in data["states"])
+            return cls(**values)
+        except (KeyError, TypeError) as error:
+            raise ContractError(f"contract is malformed ({error})", where=where, expected=FORMAT) from error
+
+    @classmethod
+    def from_json(cls, text: str, where: object = None) -> Contract:
+        try:
+            data = json.loads(text)
+        except (ValueError, TypeError) as error:
+            raise ContractError(f"contract is not JSON ({error})", where=where) from error
+        return cls.from_dict(data, where)
+
+    # -- agreement --------------------------------------------------------------------------
+
+    def differences(self, other: Contract) -> list[tuple[str, Any, Any]]:
+        """Fields in which the two disagree, as (field, mine, theirs).
+
+        Normalisation counts only where both sides have it: a data set has none of its own.
+        """
+        found: list[tuple[str, Any, Any]] = []
+
+        def compare(path: str, mine: Any, theirs: Any) -> None:
+            if dataclasses.is_dataclass(mine) and type(mine) is type(theirs):
+                for f in dataclasses.fields(mine):
+                    compare(f"{path}.{f.name}", getattr(mine, f.name), getattr(theirs, f.name))
+            elif isinstance(mine, tuple) and isinstance(theirs, tuple) and mine and dataclasses.is_dataclass(mine[0]):
+                if [d.name for d in mine] != [getattr(d, "name", None) for d in theirs]:
+                    found.append((f"{path}.names", [d.name for d in mine], [d.name for d in theirs]))
+                else:
+                    for m, t in zip(mine, theirs):
+                        compare(f"{path}[{m.name}]", m, t)
+            elif path.endswith((".mean", ".std")) and (mine is None or theirs is None):
+                return
+            elif isinstance(mine, float) and isinstance(theirs, (int, float)):
+                if not np.isclose(mine, theirs, rtol=1e-6, atol=1e-9):
+                    found.append((path, mine, theirs))
+            elif mine != theirs:
+                found.append((path, mine, theirs))
+
+        for f in dataclasses.fields(self):
+            compare(f.name, getattr(self, f.name), getattr(other, f.name))
+        return found
+
+    def require(self, other: Contract, mine: str, theirs: str, mend: str) -> None:
+        """Refuse to go on when the two disagree.
+
+        Raises:
+            ContractError: names the first differing field, both values and the mend.
+        """
+        found = self.differences(other)
+        if found:
+            name, a, b = found[0]
+            more = f" (and {len(found) - 1} more: {', '.join(n for n, _, _ in found[1:4])})" if len(found) > 1 else ""
+            raise ContractError(f"{name} is {b!r} in {theirs} but {a!r} in {mine}{more}", mend=mend)
