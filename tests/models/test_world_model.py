@@ -1,0 +1,157 @@
+"""Rollouts with cached keys and values against the plain forward pass, and the contract inside the model."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from jepa_robot.errors import ContractError
+from jepa_robot.models.world_model import WorldModel
+
+CANDIDATES, HORIZON = 5, 3
+
+
+def past(model, frames, seed=0):
+    """Latents [1, T, N, D], states [1, T, P] and executed actions [1, T - 1, A], physical."""
+    generator = torch.Generator().manual_seed(seed)
+    latents = torch.nn.functional.layer_norm(torch.randn(1, frames, 4, 12, generator=generator), (12,))
+    states = torch.rand(1, frames, 3, generator=generator) * torch.tensor([0.4, 2, 1]) + torch.tensor([-0.2, -1, 0])
+    actions = (torch.rand(1, frames - 1, 2, generator=generator) - 0.5) * torch.tensor([0.1, 0.5])
+    return latents, states, actions
+
+
+def plans(seed=1, candidates=CANDIDATES, horizon=HORIZON):
+    """[S, H, A]; the first candidate drives both states into their bounds."""
+    generator = torch.Generator().manual_seed(seed)
+    actions = (torch.rand(candidates, horizon, 2, generator=generator) - 0.5) * torch.tensor([0.1, 0.5])
+    actions[0] = torch.tensor([0.3, 0.8])
+    return actions
+
+
+def slow_rollout(model, latents, states, actions, plan):
+    """One candidate [H, A]: the whole sequence through `forward` at every step, everything written out."""
+    contract = model.contract
+
+    def normalised(values, dims):
+        return torch.stack([(values[..., i] - d.mean) / d.std for i, d in enumerate(dims)], dim=-1)
+
+    names = [d.name for d in contract.states]
+    predicted = []
+    for h in range(len(plan)):
+        actions = torch.cat([actions, plan[None, None, h]], dim=1)
+        following = model.predictor(
+            latents, normalised(actions, contract.actions), normalised(states, contract.states)
+        )[:, -1:]
+        latents = torch.cat([latents, following], dim=1)
+        predicted.append(following[0, 0])
+        state = states[0, -1].clone()
+        for a, dim in enumerate(contract.actions):
+            p = names.index(dim.integrates)
+            state[p] += plan[h, a]
+        for p, dim in enumerate(contract.states):
+            state[p] = min(max(float(state[p]), dim.low), dim.high)
+        states = torch.cat([states, state[None, None]], dim=1)
+    return torch.stack(predicted)
+
+
+@pytest.mark.parametrize("frames", [1, 2, 3])
+@torch.no_grad()
+def test_cached_rollout_equals_uncached(model, frames):
+    latents, states, actions = past(model, frames)
+    candidates = plans()
+    rolled = model.rollout(model.context(latents, states, actions), candidates)
+    assert rolled.shape == (CANDIDATES, HORIZON, 4, 12)
+    for s in range(CANDIDATES):
+        slow = slow_rollout(model, latents, states, actions, candidates[s])
+        assert (rolled[s] - slow).abs().max() < 1e-5
+
+
+@torch.no_grad()
+def test_candidates_do_not_see_each_other_and_leave_the_context_alone(model):
+    context = model.context(*past(model, 2))
+    candidates = plans()
+    together = model.rollout(context, candidates)
+    for s in range(CANDIDATES):
+        torch.testing.assert_close(model.rollout(context, candidates[s : s + 1])[0], together[s], atol=1e-5, rtol=0)
+    assert torch.equal(model.rollout(context, candidates), together)
+
+
+@torch.no_grad()
+def test_an_action_reaches_its_own_and_later_predictions_only(model):
+    context = model.context(*past(model, 2))
+    candidates = plans()
+    before = model.rollout(context, candidates)
+    for h in range(HORIZON):
+        changed = candidates.clone()
+        changed[:, h] = -changed[:, h]
+        change = (model.rollout(context, changed) - before).abs().amax(dim=(0, 2, 3))
+        assert (change[:h] == 0).all() and change[h:].min() > 1e-3
+
+
+@torch.no_grad()
+def test_the_past_matters(model):
+    latents, states, actions = past(model, 3)
+    before = model.rollout(model.context(latents, states, actions), plans())
+    for other in (
+        (latents.flip(1)[:, :2], states, actions),
+        (latents, states + torch.tensor([0.1, 0, 0]), actions),
+        (latents, states, -actions),
+    ):
+        changed = (torch.cat([other[0][:, :2], latents[:, 2:]], dim=1), *other[1:])
+        assert (model.rollout(model.context(*changed), plans()) - before).abs().max() > 1e-3
+
+
+@torch.no_grad()
+def test_context_and_horizon_longer_than_trained_are_refused(model):
+    context = model.context(*past(model, 3))
+    model.rollout(context, plans(horizon=4))
+    with pytest.raises(ValueError, match="up to 6"):
+        model.rollout(context, plans(horizon=5))
+
+
+def test_state_advances_by_the_contract_and_stays_inside_its_bounds(model):
+    state, action = torch.tensor([[0.18, 0.4, 0.1]]), torch.tensor([[0.05, -0.25], [-0.05, 0.2]])
+    expected = torch.tensor([[0.2, 0.4, 0.0], [0.13, 0.4, 0.3]])
+    torch.testing.assert_close(model.advance(state, action), expected)
+
+
+@torch.no_grad()
+def test_predict_takes_physical_units(model):
+    latents, states, actions = past(model, 4)
+    normalised_actions = (actions - torch.tensor([0.01, -0.02])) / torch.tensor([0.02, 0.1])
+    normalised_states = (states - torch.tensor([0.02, 0.3, 0.5])) / torch.tensor([0.1, 0.5, 0.3])
+    expected = model.predictor(latents[:, :3], normalised_actions, normalised_states[:, :3])
+    torch.testing.assert_close(model.predict(latents[:, :3], actions, states[:, :3]), expected, atol=1e-5, rtol=0)
+
+
+@torch.no_grad()
+def test_metric_is_one_vector_a_frame_of_all_its_tokens(model):
+    latents, _, _ = past(model, 3)
+    vectors = model.metric(latents)
+    assert vectors.shape == (1, 3, 2)
+    for t in range(3):
+        torch.testing.assert_close(model.metric(latents[0, t]), vectors[0, t], atol=1e-5, rtol=1e-5)
+    for n in range(4):
+        changed = latents.clone()
+        changed[:, 0, n] += 1
+        change = (model.metric(changed) - vectors).abs().amax(dim=(0, 2))
+        assert change[0] > 1e-3 and change[1:].max() < 1e-6
+
+
+def test_encode_is_the_encoder_with_the_contract_s_pixels(model):
+    frames = torch.randint(0, 256, (2, 3, 8, 8, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(model.encode(frames), model.encoder(frames))
+    assert model.encoder.pixel_mean.flatten().tolist() == pytest.approx([0.5, 0.4, 0.3])
+    assert model.encoder.pixel_std.flatten().tolist() == pytest.approx([0.2, 0.25, 0.3])
+
+
+def test_contract_that_does_not_fit_is_refused(contract, config):
+    def refused(match, **changes):
+        with pytest.raises(ContractError, match=match):
+            WorldModel(dataclasses.replace(contract, **changes), config)
+
+    camera, (dx, gripper), (x, *others) = contract.camera, contract.actions, contract.states
+    refused("front is 16x16 pixels; expected 8x8", cameras=(dataclasses.replace(camera, height=16, width=16),))
+    refused("camera front has no normalisation", cameras=(dataclasses.replace(camera, mean=None),))
+    refused("action dx has no normalisation", actions=(dataclasses.replace(dx, std=None), gripper))
+    refused("state x has no normalisation", states=(dataclasses.replace(x, mean=None), *others))
