@@ -17,7 +17,7 @@ DEFAULT_MIX = "expert=0.3,noisy=0.3,explore=0.4"
 _PLAIN_LINES = 10
 
 
-@click.command()
+@click.command("collect")
 @click.option("--task", required=True, help="Task to record, e.g. panda_reach.")
 @click.option("--episodes", type=click.IntRange(min=1), required=True, help="Episodes that the file shall hold.")
 @click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), required=True, help="HDF5 file.")

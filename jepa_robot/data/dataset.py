@@ -17,7 +17,7 @@ import torch
 
 from jepa_robot.data.reader import TrajectoryReader
 from jepa_robot.errors import DataError
-from jepa_robot.spec import Contract
+from jepa_robot.spec import Contract, Dim
 
 # A dimension that hardly moves is not blown up to unit variance: at least this part of its range.
 _STD_FLOOR = 1e-3
@@ -97,9 +97,7 @@ def load_arrays(path: str | os.PathLike[str], contract: Contract | None = None) 
             states[start : start + length] = episode.states
             actions[start : start + length - 1] = episode.actions
             kinds.append(episode.kind)
-        return TrajectoryArrays(
-            reader.contract, frames, states, actions, starts, lengths, tuple(kinds), reader.recipe
-        )
+        return TrajectoryArrays(reader.contract, frames, states, actions, starts, lengths, tuple(kinds), reader.recipe)
 
 
 def split_episodes(count: int, valid_fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -233,9 +231,10 @@ def statistics(arrays: TrajectoryArrays, episodes: np.ndarray) -> Contract:
     )
 
 
-def _normalised(dims: tuple, rows: np.ndarray) -> tuple:
+def _normalised(dims: tuple[Dim, ...], rows: np.ndarray) -> tuple[Dim, ...]:
     rows = rows.astype(np.float64)
+    means = rows.mean(axis=0)
+    stds = np.maximum(rows.std(axis=0), [_STD_FLOOR * (dim.high - dim.low) for dim in dims])
     return tuple(
-        dataclasses.replace(dim, mean=float(column.mean()), std=max(float(column.std()), _STD_FLOOR * (dim.high - dim.low)))
-        for dim, column in zip(dims, rows.T)
+        dataclasses.replace(dim, mean=float(mean), std=float(std)) for dim, mean, std in zip(dims, means, stds)
     )

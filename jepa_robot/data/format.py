@@ -12,12 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from jepa_robot.errors import DataError
-from jepa_robot.spec import Contract
+from jepa_robot.spec import Contract, Dim
 
 STATE_KEY = "proprio"
 COMPRESSIONS = ("blosc", "gzip", "none")
 # Recorded actions are float32; a bound that is not exactly representable may be missed by one rounding.
 BOUND_TOLERANCE = 1e-5
+_MEND = "record the episode again"
 
 
 @dataclass(frozen=True)
@@ -46,9 +47,8 @@ class Episode:
         """
         steps = len(self.actions) if np.ndim(self.actions) else 0
         camera = contract.camera
-        mend = "record the episode again"
         if steps == 0:
-            raise DataError("has no actions", where=f"{where}/actions", expected="at least one", mend=mend)
+            raise DataError("has no actions", where=f"{where}/actions", expected="at least one", mend=_MEND)
         wanted = {
             f"obs/{camera.name}": (self.frames, np.uint8, (steps + 1, camera.height, camera.width, 3)),
             f"obs/{STATE_KEY}": (self.states, np.float32, (steps + 1, len(contract.states))),
@@ -61,19 +61,23 @@ class Episode:
                     f"is {found[0]} {list(found[1])}",
                     where=f"{where}/{key}",
                     expected=f"{np.dtype(dtype)} {list(shape)} (observations count the final one)",
-                    mend=mend,
+                    mend=_MEND,
                 )
-        for key, array, dims in ((f"obs/{STATE_KEY}", self.states, contract.states),
-                                 ("actions", self.actions, contract.actions)):
-            _refuse_first(~np.isfinite(array), array, dims, f"{where}/{key}", "a finite number", mend)
+        states, actions = f"{where}/obs/{STATE_KEY}", f"{where}/actions"
+        _refuse_first(~np.isfinite(self.states), self.states, contract.states, states, finite=True)
+        _refuse_first(~np.isfinite(self.actions), self.actions, contract.actions, actions, finite=True)
         slack = BOUND_TOLERANCE * (contract.action_high - contract.action_low)
         outside = (self.actions < contract.action_low - slack) | (self.actions > contract.action_high + slack)
-        _refuse_first(outside, self.actions, contract.actions, f"{where}/actions", "bounds", mend)
+        _refuse_first(outside, self.actions, contract.actions, actions, finite=False)
 
 
-def _refuse_first(wrong: np.ndarray, array: np.ndarray, dims: tuple, where: str, expected: str, mend: str) -> None:
+def _refuse_first(wrong: np.ndarray, array: np.ndarray, dims: tuple[Dim, ...], where: str, finite: bool) -> None:
     if wrong.any():
         step, d = (int(i) for i in np.argwhere(wrong)[0])
-        if expected == "bounds":
-            expected = f"[{dims[d].low:g}, {dims[d].high:g}] {dims[d].unit}"
-        raise DataError(f"{dims[d].name} at step {step} is {array[step, d]:g}", where=where, expected=expected, mend=mend)
+        dim = dims[d]
+        raise DataError(
+            f"{dim.name} at step {step} is {array[step, d]:g}",
+            where=where,
+            expected="a finite number" if finite else f"[{dim.low:g}, {dim.high:g}] {dim.unit}",
+            mend=_MEND,
+        )

@@ -16,6 +16,7 @@ from jepa_robot.data.journal import recover
 from jepa_robot.errors import DataError
 from jepa_robot.spec import Contract
 
+EXPECTED = "recorded trajectories (HDF5)"
 COLLECT = "record it again with `jepa-robot collect`"
 # What h5py raises for damaged files, depending on where the damage lies.
 _DAMAGE = (OSError, KeyError, RuntimeError, ValueError, TypeError)
@@ -86,11 +87,11 @@ class TrajectoryReader:
 
     def _open(self) -> h5py.File:
         if not self.path.exists():
-            raise DataError("no such file", where=self.path, expected="recorded trajectories (HDF5)", mend=COLLECT)
+            raise DataError("no such file", where=self.path, expected=EXPECTED, mend=COLLECT)
         if self.path.is_dir():
             raise DataError("is a folder", where=self.path, expected="an HDF5 file")
         if self.path.stat().st_size == 0:
-            raise DataError("is empty (0 bytes)", where=self.path, expected="recorded trajectories (HDF5)", mend=COLLECT)
+            raise DataError("is empty (0 bytes)", where=self.path, expected=EXPECTED, mend=COLLECT)
         recover(self.path)
         try:
             return h5py.File(self.path, "r")
@@ -103,7 +104,7 @@ class TrajectoryReader:
                     "is still being written by another process", where=self.path, mend="wait until it is done"
                 ) from error
             if "signature not found" in text:
-                raise DataError("is not an HDF5 file", where=self.path, expected="recorded trajectories", mend=COLLECT) from error
+                raise DataError("is not an HDF5 file", where=self.path, expected=EXPECTED, mend=COLLECT) from error
             raise self._damaged("file", error) from error
 
     def _read_index(self, allow_empty: bool) -> None:
@@ -120,8 +121,12 @@ class TrajectoryReader:
         except _DAMAGE as error:
             raise self._damaged("data", error) from error
         if "contract" not in attributes:
-            raise DataError("group 'data' has no attribute 'contract'", where=self.path,
-                            expected="what the frames, actions and states are", mend=COLLECT)
+            raise DataError(
+                "group 'data' has no attribute 'contract'",
+                where=self.path,
+                expected="what the frames, actions and states are",
+                mend=COLLECT,
+            )
         self.contract = Contract.from_json(attributes["contract"], where=f"{self.path}:data")
         self.env_args = self._json(attributes, "env_args")
         self.recipe = self._json(attributes, "recipe")
@@ -143,8 +148,8 @@ class TrajectoryReader:
         try:
             group = self._h5["data"][name]
             if key not in group:
-                raise DataError("is missing", where=f"{self.path}:data/{name}/{key}", expected="the layout of datasets/README.md",
-                                mend=COLLECT)
+                where = f"{self.path}:data/{name}/{key}"
+                raise DataError("is missing", where=where, expected="the layout of datasets/README.md", mend=COLLECT)
             return group[key][()]
         except _DAMAGE as error:
             raise self._damaged(f"data/{name}/{key}", error) from error

@@ -22,13 +22,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 
 from jepa_robot.data.format import STATE_KEY, Episode
 from jepa_robot.data.reader import TrajectoryReader
 from jepa_robot.data.writer import TrajectoryWriter
-from jepa_robot.errors import ConfigError, DataError, OutputError, TaskError
+from jepa_robot.errors import ConfigError, DataError, OutputError
+from jepa_robot.evaluation.tasks import Task
 from jepa_robot.spec import Contract
 
 # Episodes in flight for each worker: enough that none waits for the writer.
@@ -58,10 +58,12 @@ class Recipe:
 
     def __post_init__(self) -> None:
         if self.steps < 1:
-            raise ConfigError(f"steps is {self.steps}", expected="at least 1")
+            raise ConfigError(f"is {self.steps}", where="steps", expected="at least 1")
         shares = list(self.mix.values())
         if not shares or any(not share >= 0 for share in shares) or not np.isclose(sum(shares), 1.0):
-            raise ConfigError(f"mix is {self.mix}", expected="shares that add up to 1", mend="e.g. expert=0.5,noisy=0.5")
+            raise ConfigError(
+                f"is {self.mix}", where="mix", expected="shares that add up to 1, such as expert=0.5,noisy=0.5"
+            )
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -95,46 +97,29 @@ class Summary:
         return self.size / self.frames if self.frames else 0.0
 
 
-def open_task(task: str, image_size: int | None) -> gym.Env:
-    """Make a task's environment.
-
-    Raises:
-        TaskError: it is unknown, or its simulator cannot run here.
-    """
-    import jepa_envs
-
-    try:
-        return jepa_envs.make(task, image_size=image_size)
-    except ValueError as error:
-        raise TaskError(str(error)) from error
-    except (ImportError, OSError, RuntimeError) as error:
-        raise TaskError(f"its simulator cannot run here ({error})", where=f"task {task}") from error
-
-
 def episode_seed(recipe: Recipe, index: int) -> int:
     """Seed of everything in episode ``index``, below 2**63."""
     return int(np.random.SeedSequence((recipe.seed, index)).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
-def record_episode(env: gym.Env, recipe: Recipe, index: int) -> Episode:
+def record_episode(task: Task, recipe: Recipe, index: int) -> Episode:
     """Episode ``index`` of ``recipe``: recipe.steps actions, recipe.steps + 1 frames."""
     from jepa_envs.demonstrators import make_demonstrator
 
     seed = episode_seed(recipe, index)
     rng = np.random.default_rng(seed)
     kinds = sorted(recipe.mix)
-    kind = str(rng.choice(kinds, p=[recipe.mix[k] for k in kinds]))
-    task = env.unwrapped
-    start, goal = task.sample_start_and_goal(rng)
-    camera = Contract.from_dict(task.contract()).camera.name
-    # The time limit of the registered environment is for evaluation, not for recording.
-    observation, _ = task.reset(seed=seed, options={"state": start, "goal_state": goal})
+    shares = np.array([recipe.mix[kind] for kind in kinds])
+    kind = str(rng.choice(kinds, p=shares / shares.sum()))
+    env, camera = task.env, task.contract.camera.name
+    start, goal = env.sample_start_and_goal(rng)
+    observation, _ = env.reset(seed=seed, options={"state": start, "goal_state": goal})
     demonstrator = make_demonstrator(kind, rng)
     low, high = env.action_space.low, env.action_space.high
     frames, states, actions = [observation[camera]], [observation[STATE_KEY]], []
     for _ in range(recipe.steps):
-        action = np.clip(np.asarray(demonstrator.act(task.state(), goal), np.float32), low, high)
-        observation, *_ = task.step(action)
+        action = np.clip(np.asarray(demonstrator.act(env.state(), goal), np.float32), low, high)
+        observation, *_ = env.step(action)
         frames.append(observation[camera])
         states.append(observation[STATE_KEY])
         actions.append(action)
@@ -161,28 +146,23 @@ def collect(
         DataError: the file was made by another recipe, or cannot be read.
         OutputError: the file cannot be written.
         TaskError: the task is unknown or cannot run here.
+        ConfigError: the mix names an unknown demonstrator.
         KeyboardInterrupt: after the complete episodes were made permanent.
     """
     began = time.monotonic()
-    env = open_task(recipe.task, recipe.image_size)
-    try:
-        contract = Contract.from_dict(env.unwrapped.contract(), where=f"task {recipe.task}")
-        env_args = {
-            "env_name": env.spec.id,
-            "type": "gymnasium",
-            "env_kwargs": {} if recipe.image_size is None else {"image_size": recipe.image_size},
-        }
-        existing = _check_existing(path, recipe, contract)
+    with Task(recipe.task, recipe.image_size) as task:
+        _check_mix(recipe.mix)
+        existing = _check_existing(path, recipe, task.contract)
         if existing < episodes:
-            with TrajectoryWriter(path, contract, env_args, recipe.to_dict(), recipe.seed, compression) as writer:
+            with TrajectoryWriter(
+                path, task.contract, _env_args(recipe), recipe.to_dict(), recipe.seed, compression
+            ) as writer:
                 if workers == 1:
-                    made = (record_episode(env, recipe, i) for i in range(existing, episodes))
+                    made = (record_episode(task, recipe, i) for i in range(existing, episodes))
                     _write(writer, made, episodes, report)
                 else:
                     with _pooled(recipe, range(existing, episodes), workers) as made:
                         _write(writer, made, episodes, report)
-    finally:
-        env.close()
     seconds = time.monotonic() - began
     with TrajectoryReader(path) as reader:
         lengths = reader.lengths + 1
@@ -195,6 +175,22 @@ def collect(
         seconds=seconds,
         size=os.path.getsize(path),
     )
+
+
+def _env_args(recipe: Recipe) -> dict[str, Any]:
+    """robomimic's ``env_args``: how to make the environment again."""
+    import jepa_envs
+
+    kwargs = {} if recipe.image_size is None else {"image_size": recipe.image_size}
+    return {"env_name": jepa_envs.TASKS[recipe.task], "type": "gymnasium", "env_kwargs": kwargs}
+
+
+def _check_mix(mix: dict[str, float]) -> None:
+    from jepa_envs.demonstrators import KINDS
+
+    unknown = sorted(set(mix) - set(KINDS))
+    if unknown:
+        raise ConfigError(f"there is no demonstrator {unknown[0]!r}", where="mix", expected=f"of {', '.join(KINDS)}")
 
 
 def _check_existing(path: Path, recipe: Recipe, contract: Contract) -> int:
@@ -302,14 +298,14 @@ def _pooled(recipe: Recipe, indices: range, workers: int) -> Iterator[Iterator[E
 class _Worker:
     """What a worker process keeps between episodes."""
 
-    env: gym.Env
+    task: Task
     recipe: Recipe
 
 
 def _start_worker(recipe: Recipe) -> None:
     threading.Thread(target=_exit_with_parent, daemon=True).start()
     _Worker.recipe = recipe
-    _Worker.env = open_task(recipe.task, recipe.image_size)
+    _Worker.task = Task(recipe.task, recipe.image_size)
 
 
 def _exit_with_parent() -> None:
@@ -319,4 +315,4 @@ def _exit_with_parent() -> None:
 
 
 def _record_in_worker(index: int) -> Episode:
-    return record_episode(_Worker.env, _Worker.recipe, index)
+    return record_episode(_Worker.task, _Worker.recipe, index)

@@ -18,7 +18,11 @@ def contract() -> Contract:
         cameras=(Camera("front", 16, 16),),
         fps=5.0,
         actions=(Dim("dx", "m", "base", -0.05, 0.05, "x"), Dim("gripper", "1", "base", -0.25, 0.25, "closed")),
-        states=(Dim("x", "m", "base", -1.0, 1.0), Dim("closed", "1", "base", 0.0, 1.0), Dim("y", "m", "base", -1.0, 1.0)),
+        states=(
+            Dim("x", "m", "base", -1.0, 1.0),
+            Dim("closed", "1", "base", 0.0, 1.0),
+            Dim("y", "m", "base", -1.0, 1.0),
+        ),
     )
 
 

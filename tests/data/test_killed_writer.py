@@ -38,7 +38,8 @@ def test_sigkill(tmp_path):
     path = tmp_path / "toy.h5"
     before = 0
     for delay in (0.05, 0.21, 0.13, 0.32):
-        process = subprocess.Popen([sys.executable, "-c", WRITER, str(path)], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        command = [sys.executable, "-c", WRITER, str(path)]
+        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
         assert process.stdout.readline() == "ready\n"
         time.sleep(delay)
         process.send_signal(signal.SIGKILL)

@@ -1,0 +1,206 @@
+"""``jepa-robot collect``: what it records, resuming, interruptions and wrong use."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jepa_robot.data.reader import TrajectoryReader
+from jepa_robot.evaluation.tasks import Task
+
+ROOT = Path(__file__).parents[2]
+PROGRAM = [sys.executable, "-m", "jepa_robot.cli.main", "collect", "--task", "panda_reach"]
+ENVIRONMENT = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'envs'}"}
+
+
+def options(path, number, **changed):
+    values = {"task": "panda_reach", "steps": 4, "seed": 5, "output": path, "episodes": number} | changed
+    return [str(part) for key, value in values.items() for part in (f"--{key}", value)]
+
+
+def read_all(path):
+    with TrajectoryReader(path) as reader:
+        return [reader.read(i) for i in range(len(reader))]
+
+
+def assert_same(first, second):
+    assert len(first) == len(second)
+    for a, b in zip(first, second):
+        assert (a.kind, a.seed) == (b.kind, b.seed)
+        np.testing.assert_array_equal(a.actions, b.actions)
+        np.testing.assert_array_equal(a.states, b.states)
+        np.testing.assert_array_equal(a.frames, b.frames)
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory):
+    """Six episodes of four steps."""
+    from jepa_robot.cli.main import cli, run
+
+    path = tmp_path_factory.mktemp("collect") / "six.h5"
+    assert run(cli, "jepa-robot", ["collect", *options(path, 6)]) == 0
+    return path
+
+
+def test_an_episode_replays_in_the_simulator(recorded):
+    """Frame and state t + 1 are what action t leads to from frame t."""
+    episodes = read_all(recorded)
+    assert len({e.seed for e in episodes}) == 6 and len({e.kind for e in episodes}) > 1
+    with Task("panda_reach") as task:
+        for episode in episodes[:3]:
+            start, goal = task.env.sample_start_and_goal(_generator_after_the_kind(episode))
+            observation, _ = task.env.reset(options={"state": start, "goal_state": goal})
+            for t in range(4):
+                np.testing.assert_array_equal(observation["front"], episode.frames[t])
+                np.testing.assert_array_equal(observation["proprio"], episode.states[t])
+                observation, *_ = task.env.step(episode.actions[t])
+            np.testing.assert_array_equal(observation["front"], episode.frames[4])
+            np.testing.assert_array_equal(observation["proprio"], episode.states[4])
+
+
+def _generator_after_the_kind(episode):
+    rng = np.random.default_rng(episode.seed)
+    assert rng.choice(["expert", "explore", "noisy"], p=[0.3, 0.4, 0.3]) == episode.kind
+    return rng
+
+
+def test_the_contract_is_the_task_s(recorded):
+    with Task("panda_reach") as task, TrajectoryReader(recorded, task.contract) as reader:
+        assert reader.env_args == {"env_name": "jepa_robot/PandaReach-v0", "type": "gymnasium", "env_kwargs": {}}
+        assert reader.recipe["seed"] == 5 and reader.recipe["steps"] == 4
+
+
+def test_workers_do_not_change_the_result(recorded, call):
+    code, _, err = call("collect", *options("two.h5", 6), "--workers", 2)
+    assert code == 0, err
+    assert_same(read_all("two.h5"), read_all(recorded))
+
+
+def test_resumed_and_extended(recorded, call):
+    assert call("collect", *options("part.h5", 2))[0] == 0
+    code, out, err = call("collect", *options("part.h5", 6), "--json")
+    assert code == 0 and "6/6 episodes" in err
+    facts = json.loads(out)
+    assert (facts["episodes"], facts["frames"], facts["new_episodes"], facts["new_frames"]) == (6, 30, 4, 20)
+    assert facts["bytes"] == os.path.getsize("part.h5")
+    assert facts["bytes_per_frame"] == pytest.approx(facts["bytes"] / 30, abs=0.1)
+    assert_same(read_all("part.h5"), read_all(recorded))
+    code, out, _ = call("collect", *options("part.h5", 3))
+    assert code == 0 and "6 episodes, 30 frames" in out and "nothing to record" in out
+
+
+def test_image_size(call):
+    assert call("collect", *options("small.h5", 1), "--image-size", 32, "--compression", "gzip")[0] == 0
+    assert read_all("small.h5")[0].frames.shape == (5, 32, 32, 3)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"seed": 6}, "six.h5: was recorded with seed 5, not 6; repeat the command that made it"),
+        ({"steps": 9}, "was recorded with steps 4, not 9"),
+        ({"mix": "expert=1"}, "was recorded with mix "),
+        ({"image-size": 32}, "was recorded with image_size None, not 32"),
+    ],
+)
+def test_another_command_on_the_file(recorded, call, changed, message):
+    before = recorded.read_bytes()
+    code, out, err = call("collect", *options(recorded, 9, **changed))
+    assert (code, out) == (2, "") and message in err and err.count("\n") == 1
+    assert recorded.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"task": "juggle"}, "there is no task 'juggle'; expected one of panda_reach"),
+        ({"mix": "expert=0.5,magic=0.5"}, "there is no demonstrator 'magic'; expected of expert, noisy, explore"),
+        ({"mix": "expert=0.5"}, "expected shares that add up to 1"),
+        ({"mix": "expert"}, "--mix: 'expert' is no share"),
+        ({"mix": "expert=nan"}, "--mix: 'expert=nan' is no share"),
+        ({"mix": "expert=0.5,expert=0.5"}, "--mix: 'expert=0.5' is no share"),
+        ({"steps": 0}, "--steps"),
+        ({"episodes": 0}, "--episodes"),
+        ({"compression": "zip"}, "--compression"),
+    ],
+)
+def test_wrong_use(call, tmp_path, changed, message):
+    code, out, err = call("collect", *options("new.h5", 2, **changed))
+    assert (code, out) == (2, "") and message in err and err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_not_a_recording(call, tmp_path):
+    (tmp_path / "notes.h5").write_text("my notes\n" * 500)
+    code, _, err = call("collect", *options("notes.h5", 2))
+    assert code == 2 and "notes.h5: is not an HDF5 file" in err
+    assert (tmp_path / "notes.h5").read_text() == "my notes\n" * 500
+
+
+def test_no_such_folder_is_made(call, tmp_path):
+    (tmp_path / "file").touch()
+    code, _, err = call("collect", *options("file/new.h5", 1))
+    assert code == 2 and err.count("\n") == 1 and "cannot be written" in err
+
+
+def start(path, *arguments, limit=""):
+    """The program in a process of its own, with a shell's resource limit."""
+    command = ["bash", "-c", f'{limit} exec "$@"', "-", *PROGRAM, *options(path, 5000, steps=2)[2:], *arguments]
+    return subprocess.Popen(
+        command, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+
+
+def wait_for_episodes(path, size=60_000):
+    deadline = time.monotonic() + 60
+    while not (path.exists() and path.stat().st_size > size):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted(tmp_path, workers, number):
+    """As in a terminal, Ctrl-C goes to the workers, too."""
+    path = tmp_path / "new.h5"
+    process = start(path, "--workers", str(workers))
+    wait_for_episodes(path)
+    os.killpg(process.pid, number)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (130, "")
+    assert err.splitlines()[-1] == "interrupted" and "Traceback" not in err
+    assert 0 < len(read_all(path)) < 5000
+    assert [p.name for p in tmp_path.iterdir()] == ["new.h5"]
+
+
+@pytest.mark.slow
+def test_killed(tmp_path):
+    path = tmp_path / "new.h5"
+    process = start(path, "--workers", "2")
+    wait_for_episodes(path, 300_000)
+    process.kill()
+    process.communicate(timeout=60)  # ends when the workers do: they hold its output, too
+    episodes = read_all(path)
+    assert 0 < len(episodes) < 5000
+
+
+@pytest.mark.slow
+def test_full_disk(tmp_path):
+    """A limit on the size of files stands in for it."""
+    path = tmp_path / "new.h5"
+    process = start(path, limit="ulimit -f 200;")
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (2, "")
+    assert "new.h5: cannot be written (File too large)" in err.splitlines()[-1] and "Traceback" not in err
+    with TrajectoryReader(path, allow_empty=True) as reader:
+        for i in range(len(reader)):
+            reader.read(i)
