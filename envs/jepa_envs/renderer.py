@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import weakref
+from typing import Any
 
 import mujoco
 import numpy as np
@@ -41,7 +43,7 @@ class Renderer:
         self._camera.fixedcamid = model.camera(camera).id
         self._option = mujoco.MjvOption()
         self._pixels = np.empty((size, size, 3), np.uint8)
-        self._gl = self._context = self._scene = None
+        self._gl = self._context = self._scene = self._free = None
 
     def render(self, data: mujoco.MjData) -> np.ndarray:
         """A new picture uint8 [size, size, 3] of ``data``, whose positions must be up to date.
@@ -61,26 +63,33 @@ class Renderer:
 
     def close(self) -> None:
         """Give the OpenGL context back; the next picture makes a new one."""
-        if self._context is not None:
-            self._gl.make_current()
-            self._context.free()
-        if self._gl is not None:
-            self._gl.free()
-        self._gl = self._context = self._scene = None
+        if self._free is not None:
+            self._free()
+        self._gl = self._context = self._scene = self._free = None
 
     def _open(self) -> None:
         try:
             self._gl = _context_class()(self._size, self._size)
             self._gl.make_current()
             self._context = mujoco.MjrContext(self._model, mujoco.mjtFontScale.mjFONTSCALE_50)
-        except (ImportError, AttributeError, OSError, RuntimeError, mujoco.FatalError) as error:
-            self.close()
+        except Exception as error:  # every driver has errors of its own
+            self._gl = self._context = None
             backend = os.environ.get("MUJOCO_GL", "")
             raise RuntimeError(f"MUJOCO_GL={backend} does not work ({error}): {MISSING}") from error
+        # Also frees them before the interpreter shuts down, when freeing would fail.
+        self._free = weakref.finalize(self, _free, self._gl, self._context, os.getpid())
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._context)
         self._scene = mujoco.MjvScene(self._model, maxgeom=self._model.ngeom + 10)
         for flag in _OFF:
             self._scene.flags[flag] = False
+
+
+def _free(gl: Any, context: mujoco.MjrContext, pid: int) -> None:
+    """Free contexts, in the process that made them: after a fork they are the parent's."""
+    if os.getpid() == pid:
+        gl.make_current()
+        context.free()
+        gl.free()
 
 
 def _context_class() -> type:
