@@ -114,7 +114,11 @@ def load(path_or_name: str | os.PathLike[str], device: str | torch.device = "cpu
     """
     path = resolve(path_or_name)
     header = _header(path, "world_model", "a world model; run jepa-robot train with it as encoder")
-    model = WorldModel(Contract.from_dict(header["contract"], path), model_config(header["model"], path))
+    contract, config = Contract.from_dict(header["contract"], path), model_config(header["model"], path)
+    try:
+        model = WorldModel(contract, config)
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"model sizes do not fit ({error})", where=path) from error
     return _fill(model, path, "", device)
 
 
@@ -127,8 +131,14 @@ def load_encoder(path_or_name: str | os.PathLike[str], device: str | torch.devic
     path = resolve(path_or_name)
     header = read_metadata(path)
     contract = Contract.from_dict(header["contract"], path)
-    sizes = header["model"] if header["kind"] == "encoder" else header["model"]["encoder"]
-    encoder = VideoEncoder(_sizes(EncoderConfig, sizes, path), contract.camera.mean, contract.camera.std)
+    if header["kind"] == "encoder":
+        config = _sizes(EncoderConfig, header["model"], path)
+    else:
+        config = model_config(header["model"], path).encoder
+    try:
+        encoder = VideoEncoder(config, contract.camera.mean, contract.camera.std)
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"model sizes do not fit ({error})", where=path) from error
     return _fill(encoder, path, "" if header["kind"] == "encoder" else "encoder.", device), header
 
 
@@ -146,6 +156,8 @@ def model_config(data: dict[str, Any], where: object = None) -> ModelConfig:
         )
     except KeyError as error:
         raise CheckpointError(f"model sizes lack {error}", where=where) from error
+    except TypeError as error:
+        raise CheckpointError(f"model sizes are malformed ({error})", where=where) from error
 
 
 def _sizes(kind: type, data: dict[str, Any], where: object) -> Any:
