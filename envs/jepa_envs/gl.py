@@ -1,4 +1,7 @@
-"""Which OpenGL MuJoCo draws with, chosen before it is imported."""
+"""MuJoCo, imported after choosing which OpenGL it draws with.
+
+MuJoCo reads the choice when it is imported, so the other modules take it from here: ``from jepa_envs.gl import mujoco``.
+"""
 
 from __future__ import annotations
 
@@ -50,3 +53,12 @@ def _egl_has_device() -> bool:
     query = ctypes.CFUNCTYPE(ctypes.c_uint, ctypes.c_int32, ctypes.c_void_p, ctypes.POINTER(ctypes.c_int32))(address)
     count = ctypes.c_int32(0)
     return bool(query(0, None, ctypes.byref(count))) and count.value > 0
+
+
+choose_backend()
+try:
+    import mujoco  # noqa: F401
+except ModuleNotFoundError:
+    raise
+except (AttributeError, ImportError, OSError, RuntimeError) as error:  # what PyOpenGL and MuJoCo raise without a library
+    raise RuntimeError(f"MUJOCO_GL={os.environ.get('MUJOCO_GL')} does not work ({error}): {MISSING}") from error

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import mujoco
 import numpy as np
+
+from jepa_envs.gl import mujoco
 
 
 class DifferentialIK:

@@ -5,14 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from jepa_envs.gl import choose_backend
+import numpy as np
 
-choose_backend()  # MuJoCo reads MUJOCO_GL when it is imported
-
-import mujoco  # noqa: E402
-import numpy as np  # noqa: E402
-
-from jepa_envs.ik import DifferentialIK  # noqa: E402
+from jepa_envs.gl import mujoco
+from jepa_envs.ik import DifferentialIK
 
 SCENE = Path(__file__).parent / "assets" / "panda_scene.xml"
 JOINTS = [f"joint{i}" for i in range(1, 8)]

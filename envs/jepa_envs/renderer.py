@@ -6,10 +6,9 @@ import os
 import weakref
 from typing import Any
 
-import mujoco
 import numpy as np
 
-from jepa_envs.gl import MISSING
+from jepa_envs.gl import MISSING, mujoco
 
 # What costs most under software OpenGL, and shows least in a small picture.
 _OFF = (
