@@ -34,7 +34,7 @@ def rate(work: Callable[[], object], seconds: float) -> float:
 
 
 def measure(size: int, seconds: float) -> tuple[float, float, float]:
-    """(simulate and draw fast, draw fast, draw in default quality, with reflections) in frames/s for size x size pictures."""
+    """Frames/s at size x size pixels: (simulate and draw fast, draw fast, draw in default quality with reflections)."""
     panda, rng = Panda(), np.random.default_rng(0)
     panda.place((LOW + HIGH) / 2)
     fast = Renderer(panda.model, CAMERA, size)

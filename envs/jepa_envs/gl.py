@@ -1,6 +1,7 @@
 """MuJoCo, imported after choosing which OpenGL it draws with.
 
-MuJoCo reads the choice when it is imported, so the other modules take it from here: ``from jepa_envs.gl import mujoco``.
+MuJoCo reads the choice when it is imported, so the other modules take it from here:
+``from jepa_envs.gl import mujoco``.
 """
 
 from __future__ import annotations
@@ -60,5 +61,5 @@ try:
     import mujoco  # noqa: F401
 except ModuleNotFoundError:
     raise
-except (AttributeError, ImportError, OSError, RuntimeError) as error:  # what PyOpenGL and MuJoCo raise without a library
+except (AttributeError, ImportError, OSError, RuntimeError) as error:  # a library that is missing
     raise RuntimeError(f"MUJOCO_GL={os.environ.get('MUJOCO_GL')} does not work ({error}): {MISSING}") from error
