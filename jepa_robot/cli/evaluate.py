@@ -31,6 +31,7 @@ Results = dict[str, list["EpisodeResult"]]
     type=click.Path(path_type=Path),
     help="Folder, new or empty, for results.json, episodes.csv and a strip of every failed episode.",
 )
+@click.option("--record", is_flag=True, help="Keep the figures in the checkpoint's header, where `info` shows them.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output and nothing else.")
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
 def command(
@@ -40,6 +41,7 @@ def command(
     checkpoint: str | None,
     max_steps: int | None,
     out: Path | None,
+    record: bool,
     as_json: bool,
     overrides: tuple[str, ...],
 ) -> None:
@@ -56,6 +58,7 @@ def command(
 
     from jepa_robot.cli.planning import configuration, prepare  # loads torch and Hydra
     from jepa_robot.evaluation.statistics import summary
+    from jepa_robot.models.checkpoint import record_results
 
     setup = prepare(configuration("evaluate", task, overrides), checkpoint, max_steps)
     with setup.task:
@@ -69,6 +72,8 @@ def command(
     }
     if out is not None:
         _save(out, facts, results)
+    if record:
+        record_results(setup.checkpoint, {setup.task.name: facts})
     click.echo(json.dumps(facts) if as_json else _table(facts, list(results)))
 
 

@@ -51,12 +51,12 @@ def command(overrides: tuple[str, ...]) -> None:
     header = read_metadata(source)
     if config.start is not None:
         model = load(source)
-        model.contract.require(data.contract, str(source), str(config.data), "train on data of the same task and cameras")
+        model.contract.require(data.arrays.contract, str(source), str(config.data), "train on data of the same task and cameras")
         model.train().requires_grad_(True)
     else:
         encoder, _ = load_encoder(source)
         known = Contract.from_dict(header["contract"], source)
-        known.require(data.contract, str(source), str(config.data), "train on data of the same task and cameras")
+        known.require(data.arrays.contract, str(source), str(config.data), "train on data of the same task and cameras")
         # The encoder keeps seeing pixels normalised as in its pretraining, whatever this data's own statistics.
         contract = dataclasses.replace(data.contract, cameras=known.cameras)
         torch.manual_seed(config.seed)

@@ -141,7 +141,8 @@ class WorldModel(nn.Module):
 
     def advance(self, state: Tensor, action: Tensor) -> Tensor:
         """States after an action by the contract's integration: [..., P], [..., A] -> [..., P], inside the bounds."""
-        return torch.clamp(state + action @ self.integration, self.state_low, self.state_high)
+        moved = (action[..., None] * self.integration).sum(-2)  # not a matrix product: autocast would round it to bf16
+        return torch.clamp(state + moved, self.state_low, self.state_high)
 
     def context(self, latents: Tensor, states: Tensor, actions: Tensor) -> Context:
         """Cache the past: latents [1, T, N, D], states [1, T, P], executed actions [1, T - 1, A].

@@ -49,5 +49,6 @@ def build_planner(model: WorldModel, settings: PlannerSettings | None = None, se
         iterations=settings.iterations,
         context_frames=settings.context_frames,
         seed=seed,
+        space=settings.energy.space,
         dtype=settings.dtype,
     )

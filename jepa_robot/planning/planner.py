@@ -31,6 +31,8 @@ class Planner:
         iterations: optimizer iterations a plan.
         context_frames: number of past frames, the newest included, that the model is given.
         seed: for `reset` calls that name none.
+        space: where energies are measured: ``metric``, the model's own metric space, or ``latent``, all
+            patch latents of a frame, flattened.
         dtype: number format of the model: fp32, bf16 (autocast) or auto (bf16 where it is fast).
         clock: seconds; deadlines and latencies are measured on it.
     """
@@ -44,14 +46,17 @@ class Planner:
         iterations: int,
         context_frames: int = 1,
         seed: int = 0,
+        space: str = "metric",
         dtype: str = "fp32",
         clock: Callable[[], float] = time.perf_counter,
     ):
         autocast(model.device, dtype)  # raises for an unknown dtype
+        if space not in ("metric", "latent"):
+            raise ConfigError(f"energy space is {space!r}", where="planner", expected="metric or latent")
         if iterations < 1:
             raise ConfigError(f"iterations is {iterations}", where="planner", expected="at least 1")
         self.model, self.optimizer, self.energy, self.arrival = model, optimizer, energy, arrival
-        self.contract = model.contract
+        self.contract, self.space = model.contract, space
         self.iterations, self.seed, self.clock = iterations, seed, clock
         self.device, self.dtype = model.device, dtype
         self.arrived = False
@@ -72,7 +77,7 @@ class Planner:
             raise GoalError(f"goal latents have shape {list(goal.shape)}", expected="[N, D]")
         with torch.inference_mode(), autocast(self.device, self.dtype):
             latents = self._encode(goal) if isinstance(goal, np.ndarray) else goal.to(self.device)
-            self._goal = self.model.metric(latents)
+            self._goal = self._measure(latents)
         self._generator.manual_seed(self.seed if seed is None else seed)
         self._warm_start = None
         self._memory.clear()
@@ -102,7 +107,7 @@ class Planner:
 
             def objective(actions: Tensor) -> Tensor:
                 """[S, H, A] -> [S]."""
-                predicted = self.model.metric(self.model.rollout(context, actions))
+                predicted = self._measure(self.model.rollout(context, actions))
                 return self.energy(predicted, self._goal, actions)
 
             found = search(
@@ -141,9 +146,13 @@ class Planner:
         frame = torch.from_numpy(np.ascontiguousarray(image)).to(self.device)
         return self.model.encode(frame[None, None])[0, 0]
 
+    def _measure(self, latents: Tensor) -> Tensor:
+        """Latents [..., N, D] -> [..., M], the space in which energies are measured."""
+        return self.model.metric(latents) if self.space == "metric" else latents.flatten(-2)
+
     def _energy_now(self, latents: Tensor) -> float:
         """Energy of the newest frame [N, D] as if it were the outcome of standing still."""
-        current = self.model.metric(latents)[None, None]  # [1, 1, M]
+        current = self._measure(latents)[None, None]  # [1, 1, M]
         energy = float(self.energy(current, self._goal, current.new_zeros(1, 1, len(self.contract.actions))))
         if not np.isfinite(energy):
             raise PlanningError("the energy of the current frame is not a finite number", mend="check the checkpoint")

@@ -15,8 +15,12 @@ from jepa_robot.files import configs_folder
 
 @dataclass(frozen=True)
 class EnergySettings:
-    """See `jepa_robot.planning.energy.LatentDistance`; ``action_cost`` is the weight of `ActionCost`."""
+    """See `jepa_robot.planning.energy.LatentDistance`; ``action_cost`` is the weight of `ActionCost`.
 
+    ``space`` is where distances are measured, see `jepa_robot.planning.planner.Planner`.
+    """
+
+    space: str
     distance: str
     steps: str
     action_cost: float

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import math
+import signal
 import sys
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -58,6 +62,8 @@ def run(
         TrainingError: the loss is not a number any more.
     """
     first, seconds, figures = _resume(stage, out, settings)
+    if first >= steps:  # stopped after the last step, perhaps before its figures
+        figures = stage.evaluate()
     started = saved = time.monotonic()
     sums: dict[str, float] = {}
     count = 0
@@ -74,23 +80,26 @@ def run(
             torch.save(state, temporary)
 
     bar = tqdm(range(first, steps), initial=first, total=steps, unit="step", disable=not sys.stderr.isatty())
-    index = first
+    done = first
     try:
         for index in bar:
-            numbers = stage.step(index, steps)
-            if not math.isfinite(numbers["loss"]):
-                raise TrainingError(
-                    f"loss is {numbers['loss']} at step {index}", where=out, mend="lower train.lr; state.pt is from before"
-                )
+            with _uninterrupted():
+                numbers = stage.step(index, steps)
+                if not math.isfinite(numbers["loss"]):
+                    raise TrainingError(
+                        f"loss is {numbers['loss']} at step {index}", where=out,
+                        mend="lower train.lr; state.pt is from before",
+                    )
+                done = index + 1
             count += 1
             for name, value in numbers.items():
                 sums[name] = sums.get(name, 0.0) + value
             bar.set_postfix({"loss": f"{numbers['loss']:.4f}"}, refresh=False)
-            last = index + 1 == steps
-            if (index + 1) % evaluate_every == 0 or last:
+            last = done == steps
+            if done % evaluate_every == 0 or last:
                 figures = stage.evaluate()
                 row = {
-                    "step": index + 1,
+                    "step": done,
                     "seconds": round(seconds + time.monotonic() - started, 1),
                     **{name: value / count for name, value in sums.items()},
                     **figures,
@@ -98,13 +107,30 @@ def run(
                 _log(out, row)
                 sums, count = {}, 0
             if last or time.monotonic() - saved > 60 * save_minutes:
-                save(index + 1)
+                save(done)
                 saved = time.monotonic()
     except KeyboardInterrupt:
-        save(index)
-        logger.warning("interrupted at step %d of %d; the same command goes on from here", index, steps)
+        save(done)
+        logger.warning("interrupted at step %d of %d; the same command goes on from here", done, steps)
         raise
     return {"seconds": round(seconds + time.monotonic() - started, 1), "figures": figures}
+
+
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Hold back Ctrl-C and SIGTERM until a step is whole: half a step can neither be saved nor repeated."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals never reach this thread
+        return
+    held: list[int] = []
+    handlers = {n: signal.signal(n, lambda number, _: held.append(number)) for n in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    if held:
+        signal.raise_signal(held[0])
 
 
 def _resume(stage: Stage, out: Path, settings: dict[str, Any]) -> tuple[int, float, dict[str, float]]:
@@ -118,6 +144,7 @@ def _resume(stage: Stage, out: Path, settings: dict[str, Any]) -> tuple[int, flo
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         earlier = json.loads(state["settings"])
+        step, seconds, figures, parts = (state[key] for key in ("step", "seconds", "figures", "stage"))
     except Exception as error:  # torch raises many kinds for a damaged file
         raise OutputError(f"cannot be read ({error})", where=path, mend="delete it to start over") from error
     changed = sorted(k for k in settings.keys() | earlier.keys() if settings.get(k) != earlier.get(k))
@@ -128,9 +155,12 @@ def _resume(stage: Stage, out: Path, settings: dict[str, Any]) -> tuple[int, flo
             where=out,
             mend="choose another out=FOLDER, or delete this one",
         )
-    stage.load_state_dict(state["stage"])
-    logger.info("going on at step %d", state["step"])
-    return state["step"], state["seconds"], state["figures"]
+    try:
+        stage.load_state_dict(parts)
+    except (KeyError, RuntimeError, ValueError) as error:  # a checkpoint or data set that was replaced in place
+        raise OutputError(f"does not fit this model and data ({error})", where=path, mend="delete it to start over") from error
+    logger.info("going on at step %d", step)
+    return step, seconds, figures
 
 
 def _log(out: Path, row: dict[str, float]) -> None:
