@@ -1,0 +1,84 @@
+"""Effective rank on known spectra, linear probes on known maps."""
+
+import math
+
+import pytest
+import torch
+
+from jepa_robot.training.health import effective_rank, linear_probe
+
+
+def with_spectrum(n, d, singular, seed=0):
+    """[n, d] with zero column means and these singular values."""
+    generator = torch.Generator().manual_seed(seed)
+    left = torch.randn(n, len(singular), generator=generator, dtype=torch.float64)
+    left, _ = torch.linalg.qr(left - left.mean(0))
+    right, _ = torch.linalg.qr(torch.randn(d, len(singular), generator=generator, dtype=torch.float64))
+    return left @ torch.diag(torch.tensor(singular, dtype=torch.float64)) @ right.T
+
+
+@pytest.mark.parametrize(("n", "d"), [(50, 8), (8, 50), (20, 20)])
+@pytest.mark.parametrize("singular", [[1.0, 1.0, 1.0, 1.0], [3.0], [4.0, 2.0, 1.0, 1.0], [100.0, 1.0]])
+def test_effective_rank_is_the_exponential_of_the_entropy(n, d, singular):
+    shares = [s / sum(singular) for s in singular]
+    expected = math.exp(-sum(p * math.log(p) for p in shares))
+    assert effective_rank(with_spectrum(n, d, singular) + 7.0) == pytest.approx(expected, rel=1e-3)
+
+
+def test_effective_rank_of_a_collapsed_and_of_a_full_representation():
+    assert effective_rank(torch.ones(30, 5)) == pytest.approx(1, abs=1e-6)
+    x = torch.randn(2000, 10, generator=torch.Generator().manual_seed(0))
+    assert 9.9 < effective_rank(x) <= 10
+
+
+def data(n, seed, d=12):
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(n, d, generator=generator) * torch.logspace(-1, 1, d) + 5
+    weights = torch.randn(d, 3, generator=torch.Generator().manual_seed(99)) / torch.logspace(-1, 1, d)[:, None]
+    return x, x @ weights + torch.tensor([1.0, -20.0, 300.0])
+
+
+@pytest.mark.parametrize("d", [12, 300])
+def test_probe_recovers_a_linear_map(d):
+    train, valid = data(400, 0, d), data(150, 1, d)
+    probe = linear_probe(*train, *valid)
+    for i in range(3):
+        assert probe.r2[i] > 0.999
+        assert probe.rmse[i] < 0.03 * float(valid[1][:, i].std())
+
+
+def test_probe_finds_nothing_in_noise():
+    (train_x, _), (valid_x, _) = data(400, 0), data(300, 1)
+    generator = torch.Generator().manual_seed(2)
+    train_y, valid_y = torch.randn(400, 3, generator=generator), torch.randn(300, 3, generator=generator)
+    probe = linear_probe(train_x, train_y, valid_x, valid_y)
+    assert all(abs(r2) < 0.1 for r2 in probe.r2)
+    assert probe.rmse == pytest.approx([1, 1, 1], abs=0.15)
+
+
+def test_probe_equals_the_primal_ridge_regression():
+    (train_x, train_y), (valid_x, valid_y) = data(60, 0), data(40, 1)
+    train_y = train_y + torch.randn(train_y.shape, generator=torch.Generator().manual_seed(3))
+    probe = linear_probe(train_x, train_y, valid_x, valid_y, ridges=(0.3,))
+    mean, scale = train_x.double().mean(0), train_x.double().std(0)
+    x, v = (train_x - mean) / scale, (valid_x - mean) / scale
+    y = train_y.double() - train_y.double().mean(0)
+    weights = torch.linalg.solve(x.T @ x + 0.3 * len(x) * torch.eye(12), x.T @ y)
+    error = v @ weights + train_y.double().mean(0) - valid_y
+    assert probe.rmse == pytest.approx(error.square().mean(0).sqrt().tolist(), rel=1e-4)
+    total = (valid_y.double() - valid_y.double().mean(0)).square().sum(0)
+    assert probe.r2 == pytest.approx((1 - error.square().sum(0) / total).tolist(), rel=1e-4)
+
+
+def test_the_best_ridge_is_taken():
+    train, valid = data(400, 0), data(150, 1)
+    alone = [linear_probe(*train, *valid, ridges=(ridge,)) for ridge in (1e-3, 1e-1, 10.0)]
+    best = max(alone, key=lambda probe: sum(probe.r2))
+    assert linear_probe(*train, *valid, ridges=(1e-3, 1e-1, 10.0)) == best
+    assert linear_probe(*train, *valid, ridges=(10.0, 1e-1, 1e-3)) == best
+
+
+def test_constant_features_are_harmless():
+    (train_x, train_y), (valid_x, valid_y) = data(400, 0), data(150, 1)
+    with_constant = [torch.cat([x, torch.full((len(x), 2), 3.0)], dim=1) for x in (train_x, valid_x)]
+    assert min(linear_probe(with_constant[0], train_y, with_constant[1], valid_y).r2) > 0.999
