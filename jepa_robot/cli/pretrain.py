@@ -16,27 +16,38 @@ def command(overrides: tuple[str, ...]) -> None:
     model.encoder.depth=4, ... The run's folder gets encoder.safetensors; an interrupted run goes on
     where it stopped when the same command is given again.
     """
+    import numpy as np
     from omegaconf import OmegaConf
 
     from jepa_robot.cli.config import compose, positive
-    from jepa_robot.cli.training import encoder_config, prepare, recipe_entry, settings
+    from jepa_robot.cli.training import check_heads, encoder_config, prepare, recipe_entry, settings
     from jepa_robot.errors import ConfigError
     from jepa_robot.models.checkpoint import save
     from jepa_robot.models.masked_predictor import MaskedPredictorConfig
     from jepa_robot.runtime import device_of
     from jepa_robot.training import loop
-    from jepa_robot.training.masks import MaskConfig
+    from jepa_robot.training.masks import MaskConfig, block_mask
     from jepa_robot.training.pretrain import PretrainConfig, PretrainStage
 
     config = compose("pretrain", overrides)
     positive(config, "train.steps", "train.batch_size", "train.clip_frames", "train.lr", "train.evaluate_every")
-    if config.train.clip_frames % 2:
-        raise ConfigError(f"is {config.train.clip_frames}", where="train.clip_frames", expected="an even number")
+    if config.train.clip_frames % 2 or config.train.clip_frames < 4:
+        raise ConfigError(
+            f"is {config.train.clip_frames}", where="train.clip_frames", expected="an even number, 4 or more: two tubelets"
+        )
+    check_heads(config, "encoder", "masked_predictor")
     data = prepare(config)
     sizes = encoder_config(config, data.contract)
     values = OmegaConf.to_container(config.train)
     run = {key: values.pop(key) for key in ("steps", "evaluate_every", "save_minutes")}
-    masks = tuple(MaskConfig(**{**m, "aspect": tuple(m["aspect"])}) for m in values.pop("masks"))
+    try:
+        masks = tuple(MaskConfig(**{**m, "aspect": tuple(m["aspect"])}) for m in values.pop("masks"))
+        for mask in masks:
+            block_mask(sizes.grid, mask, np.random.default_rng(config.seed))
+    except (KeyError, TypeError, ValueError) as error:
+        raise ConfigError(
+            str(error), where="train.masks", expected="a list of {blocks, area, aspect, min_visible} that fits the picture"
+        ) from error
     stage = PretrainStage(
         data.arrays, data.train, data.valid, data.contract, sizes,
         MaskedPredictorConfig(**config.model.masked_predictor), PretrainConfig(masks=masks, **values),

@@ -22,7 +22,7 @@ def command(overrides: tuple[str, ...]) -> None:
     from omegaconf import OmegaConf
 
     from jepa_robot.cli.config import compose, positive
-    from jepa_robot.cli.training import prepare, recipe_entry, settings
+    from jepa_robot.cli.training import check_heads, prepare, recipe_entry, settings
     from jepa_robot.errors import ConfigError
     from jepa_robot.models import ModelConfig, WorldModel, load, load_encoder, read_metadata
     from jepa_robot.models.ac_predictor import PredictorConfig
@@ -46,7 +46,9 @@ def command(overrides: tuple[str, ...]) -> None:
         raise ConfigError(
             f"is {steps}", where="train.dynamics.rollout_steps", expected=f"2 to train.frames - 1 = {config.train.frames - 1}"
         )
+    check_heads(config, "predictor")
     data = prepare(config)
+    torch.manual_seed(config.seed)
     source = config.encoder or config.start
     header = read_metadata(source)
     if config.start is not None:
@@ -59,13 +61,17 @@ def command(overrides: tuple[str, ...]) -> None:
         known.require(data.arrays.contract, str(source), str(config.data), "train on data of the same task and cameras")
         # The encoder keeps seeing pixels normalised as in its pretraining, whatever this data's own statistics.
         contract = dataclasses.replace(data.contract, cameras=known.cameras)
-        torch.manual_seed(config.seed)
         model = WorldModel(contract, ModelConfig(
             encoder.config,
             PredictorConfig(**config.model.predictor),
             MetricConfig(dims=int(contract.integration_matrix().any(0).sum()), **config.model.metric),
         ))
         model.encoder.load_state_dict(encoder.state_dict())
+    longest = model.config.predictor.max_frames
+    if config.train.frames - 1 > longest:
+        raise ConfigError(
+            f"is {config.train.frames}", where="train.frames", expected=f"at most model.predictor.max_frames + 1 = {longest + 1}"
+        )
     values = OmegaConf.to_container(config.train)
     run = {key: values.pop(key) for key in ("steps", "evaluate_every", "save_minutes")}
     stage = WorldStage(

@@ -64,6 +64,21 @@ def encoder_config(config: DictConfig, contract: Contract) -> EncoderConfig:
         raise ConfigError(str(error), where="model.encoder") from error
 
 
+def check_heads(config: DictConfig, *parts: str) -> None:
+    """Check that the width of these parts of the ``model`` group can be split into heads with rotary positions.
+
+    Raises:
+        ConfigError: names the first part that cannot.
+    """
+    for part in parts:
+        width, heads = config.model[part].width, config.model[part].heads
+        if heads < 1 or width < 1 or width % (2 * heads):
+            raise ConfigError(
+                f"has width {width} and {heads} heads", where=f"model.{part}",
+                expected="a width that is a multiple of 2 x heads",
+            )
+
+
 def settings(config: DictConfig) -> dict[str, Any]:
     """What a run must agree in to be resumed, and what a checkpoint tells of it: plain data."""
     plain = OmegaConf.to_container(config)
