@@ -34,6 +34,7 @@ VERBS = {
     "collect": Verb("jepa_robot.cli.collect", "Record trajectories of a task into an HDF5 file."),
     "pretrain": Verb("jepa_robot.cli.pretrain", "Train a video encoder on recorded frames."),
     "train": Verb("jepa_robot.cli.train", "Train the action-conditioned predictor on an encoder."),
+    "probe": Verb("jepa_robot.cli.probe", "Measure what a checkpoint's encoder keeps of the robot's state."),
     "goal": Verb("jepa_robot.cli.goal", "Draw a goal picture of a task."),
     "plan": Verb("jepa_robot.cli.plan", "Move the arm of a task until its camera sees the goal picture."),
     "evaluate": Verb("jepa_robot.cli.evaluate", "Measure a checkpoint's success rate beside its baselines."),
