@@ -1,0 +1,142 @@
+"""The frozen and the joint stage: which weights move, cached latents, figures, exact resume."""
+
+import numpy as np
+import pytest
+import torch
+
+from jepa_robot.training import loop
+
+
+def parameters(module):
+    return {name: value.detach().clone() for name, value in module.named_parameters()}
+
+
+def assert_same(a, b):
+    """Nested state dictionaries, bit by bit."""
+    if isinstance(a, dict):
+        assert a.keys() == b.keys()
+        for key in a:
+            assert_same(a[key], b[key])
+    elif isinstance(a, (list, tuple)):
+        assert len(a) == len(b)
+        for x, y in zip(a, b):
+            assert_same(x, y)
+    elif isinstance(a, torch.Tensor):
+        assert torch.equal(a, b)
+    else:
+        assert a == b
+
+
+def test_frozen_leaves_the_encoder_alone(world_stage):
+    stage = world_stage()
+    before = parameters(stage.model)
+    for index in range(3):
+        numbers = stage.step(index, 10)
+    assert set(numbers) == {"loss", "teacher_forcing", "rollout", "displacement", "metric"}
+    parts = ("teacher_forcing", "rollout", "displacement", "metric")
+    assert numbers["loss"] == pytest.approx(sum(numbers[p] for p in parts), rel=1e-5)
+    for name, parameter in stage.model.named_parameters():
+        if name.startswith("encoder."):
+            assert torch.equal(parameter, before[name])
+        elif parameter.ndim > 1:
+            assert (parameter != before[name]).any(), name
+
+
+def test_cached_latents_are_the_encoder_s(world_stage, arrays):
+    stage = world_stage()
+    windows = next(stage.batches)
+    with torch.no_grad():
+        expected = stage.model.encode(windows.frames)
+    torch.testing.assert_close(stage._latents(windows.frames, windows.index), expected, atol=3e-3, rtol=0)
+
+
+def test_joint_trains_every_part(world_stage):
+    stage = world_stage(joint=True)
+    before = parameters(stage.model)
+    for index in range(3):
+        numbers = stage.step(index, 10)
+    assert {"variance", "covariance"} < set(numbers)
+    total = sum(numbers[p] for p in ("teacher_forcing", "rollout", "displacement", "metric"))
+    assert numbers["loss"] == pytest.approx(total + 0.5 * numbers["variance"] + 0.02 * numbers["covariance"], rel=1e-4)
+    for name, parameter in stage.model.named_parameters():
+        if parameter.ndim > 1:
+            assert (parameter != before[name]).any(), name
+
+
+def test_encoder_has_its_own_learning_rate_and_no_parameter_is_missing_or_twice(world_stage):
+    stage = world_stage(joint=True)
+    stage.step(5, 20)  # the constant part of the schedule
+    rates = {id(p): group["lr"] for group in stage.optimizer.param_groups for p in group["params"]}
+    assert sum(len(group["params"]) for group in stage.optimizer.param_groups) == len(rates)
+    for name, parameter in stage.model.named_parameters():
+        assert rates[id(parameter)] == pytest.approx(5e-4 if name.startswith("encoder.") else 1e-3)
+    assert all(id(p) in rates for p in stage.projector.parameters())
+    for group in stage.optimizer.param_groups:
+        assert len({p.ndim > 1 for p in group["params"]}) == 1
+        assert group["weight_decay"] == (0.04 if group["params"][0].ndim > 1 else 0)
+
+
+@pytest.mark.parametrize("joint", [False, True])
+def test_training_lowers_the_loss(world_stage, joint):
+    stage = world_stage(joint=joint)
+    losses = [stage.step(index, 80)["loss"] for index in range(80)]
+    assert np.mean(losses[-10:]) < 0.9 * np.mean(losses[:10])
+
+
+@pytest.mark.parametrize("joint", [False, True])
+def test_bf16_is_close_to_fp32(world_stage, joint):
+    a, b = (world_stage(joint, dtype=dtype).step(0, 10) for dtype in ("fp32", "bf16"))
+    for name in ("teacher_forcing", "rollout", "displacement"):
+        assert b[name] == pytest.approx(a[name], rel=0.05, abs=0.01)
+    assert b["loss"] != a["loss"]
+
+
+@pytest.mark.parametrize("joint", [False, True])
+def test_resumed_is_bit_identical_to_uninterrupted(world_stage, tmp_path, joint):
+    def train(stage, out):
+        return loop.run(stage, out, {"a": 1}, steps=6, evaluate_every=3, save_minutes=1000)
+
+    whole = world_stage(joint)
+    outcome = train(whole, tmp_path / "whole")
+
+    broken = world_stage(joint)
+    step = broken.step
+
+    def interrupted(index, steps):
+        if index == 4:
+            raise KeyboardInterrupt
+        return step(index, steps)
+
+    broken.step = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        train(broken, tmp_path / "broken")
+    resumed = world_stage(joint)
+    with torch.no_grad():
+        for name, parameter in resumed.model.named_parameters():
+            if joint or not name.startswith("encoder."):
+                parameter.add_(1)  # whatever a new process starts from is replaced
+    again = train(resumed, tmp_path / "broken")
+    assert_same(resumed.state_dict(), whole.state_dict())
+    assert again["figures"] == outcome["figures"]
+
+
+@pytest.mark.parametrize("joint", [False, True])
+def test_figures(world_stage, joint):
+    stage = world_stage(joint)
+    figures = stage.evaluate()
+    assert figures == stage.evaluate()
+    for name in ("mse", "copy_mse", "mean_mse", "metric_rms"):
+        assert {f"{name}_1", f"{name}_3"} <= set(figures)
+    assert ("latent_std" in figures) == ("r2_x" in figures) == joint
+    assert all(np.isfinite(v) for v in figures.values())
+
+
+def test_copying_is_measured_on_held_out_episodes(world_stage, arrays):
+    stage = world_stage(joint=True)
+    frames = torch.from_numpy(arrays.frames[40:48])[None]  # episode 5, the held-out one: 5 windows of 4 frames
+    with torch.no_grad():
+        latents = stage.model.encode(frames)[0]
+    figures = stage.evaluate()
+    for k in (1, 3):
+        errors = [(latents[s] - latents[s + k]).square().mean() for s in range(5)]
+        assert figures[f"copy_mse_{k}"] == pytest.approx(float(torch.stack(errors).mean()), rel=1e-4)
