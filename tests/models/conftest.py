@@ -18,12 +18,15 @@ PREDICTOR = PredictorConfig(width=16, depth=2, heads=2, max_frames=6)
 
 
 def scramble(module: nn.Module, seed: int = 0) -> nn.Module:
-    """Every parameter far from its initial value."""
+    """Every parameter and statistic far from its initial value."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in module.parameters():
             scale = 0.5 if parameter.ndim == 1 else parameter.shape[-1] ** -0.5
             parameter.add_(torch.randn(parameter.shape, generator=generator) * scale)
+        if isinstance(module, WorldModel):
+            module.standardise.mean.copy_(torch.randn(module.standardise.mean.shape, generator=generator) * 0.3)
+            module.standardise.variance.copy_(torch.rand(module.standardise.variance.shape, generator=generator) + 0.2)
     return module.eval()
 
 

@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from jepa_robot.models.ac_predictor import block_causal_mask
+from jepa_robot.models.ac_predictor import ActionConditionedPredictor, PredictorConfig, block_causal_mask
+from jepa_robot.models.attention import Attention
 from jepa_robot.models.rope import rotation_table
 
 FRAMES, GRID, WIDTH = 4, 2, 12
@@ -27,8 +28,8 @@ def linear(weights, name, x):
     return weights[f"{name}.weight"] @ x + weights[f"{name}.bias"]
 
 
-def norm(x, weight=1.0, bias=0.0, eps=1e-6):
-    return (x - x.mean()) / torch.sqrt(((x - x.mean()) ** 2).mean() + eps) * weight + bias
+def norm(x, weight, bias):
+    return (x - x.mean()) / torch.sqrt(((x - x.mean()) ** 2).mean() + 1e-6) * weight + bias
 
 
 def turned(x, position):
@@ -45,7 +46,7 @@ def turned(x, position):
 
 
 def slow_forward(predictor, latents, actions, states):
-    """One sample: latents [T, N, D], actions [T, A], states [T, P] -> [T, N, D] in float64."""
+    """One sample: latents [T, N, D], actions [T, A], states [T, P] -> change [T, N, D] in float64."""
     w = {name: value.double() for name, value in predictor.state_dict().items()}
     latents, actions, states = latents.double(), actions.double(), states.double()
     heads = predictor.config.heads
@@ -79,13 +80,12 @@ def slow_forward(predictor, latents, actions, states):
             hidden = linear(w, f"{name}.mlp.0", norm(x, w[f"{name}.norm2.weight"], w[f"{name}.norm2.bias"]))
             hidden = 0.5 * hidden * (1 + torch.erf(hidden / math.sqrt(2)))
             tokens[i] = x + linear(w, f"{name}.mlp.2", hidden)
-    predicted = torch.empty_like(latents)
+    change = torch.empty_like(latents)
     for t in range(len(latents)):
         for n in range(TOKENS):
             x = tokens[t * (2 + TOKENS) + 2 + n]
-            change = linear(w, "proj", norm(x, w["norm.weight"], w["norm.bias"]))
-            predicted[t, n] = norm(latents[t, n] + change, eps=1e-5)
-    return predicted
+            change[t, n] = linear(w, "proj", norm(x, w["norm.weight"], w["norm.bias"]))
+    return change
 
 
 # -- tests -------------------------------------------------------------------------------------------------
@@ -145,21 +145,11 @@ def test_action_and_state_turn_by_frame_only_and_patches_by_frame_row_and_column
 
 
 @torch.no_grad()
-def test_new_weights_start_near_a_copy_of_the_frame():
-    from jepa_robot.models.ac_predictor import ActionConditionedPredictor, PredictorConfig
-
+def test_new_weights_predict_little_change():
     torch.manual_seed(0)
     config = PredictorConfig(width=16, depth=2, heads=2, max_frames=6)
     predictor = ActionConditionedPredictor(config, latent_width=WIDTH, grid=GRID, action_dims=2, state_dims=3)
-    latents, actions, states = window()
-    assert (predictor(latents, actions, states) - latents).square().mean() < 0.05
-
-
-@torch.no_grad()
-def test_predictions_are_layer_normalised(predictor):
-    predicted = predictor(*window())
-    torch.testing.assert_close(predicted.mean(-1), torch.zeros(2, FRAMES, TOKENS), atol=1e-5, rtol=0)
-    torch.testing.assert_close(predicted.std(-1, correction=0), torch.ones(2, FRAMES, TOKENS), atol=1e-3, rtol=0)
+    assert predictor(*window()).square().mean() < 0.05
 
 
 def test_longer_than_trained_is_refused(predictor):
@@ -169,7 +159,5 @@ def test_longer_than_trained_is_refused(predictor):
 
 
 def test_width_that_heads_do_not_divide_is_refused():
-    from jepa_robot.models.attention import Attention
-
     with pytest.raises(ValueError, match="width 10 is not divisible by 3 heads"):
         Attention(10, 3)

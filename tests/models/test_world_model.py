@@ -6,9 +6,19 @@ import pytest
 import torch
 
 from jepa_robot.errors import ContractError
-from jepa_robot.models.world_model import WorldModel
+from jepa_robot.models.world_model import Standardise, WorldModel
 
 CANDIDATES, HORIZON = 5, 3
+
+
+def layer_norm(x):
+    return (x - x.mean(-1, keepdim=True)) / (x.var(-1, keepdim=True, correction=0) + 1e-5).sqrt()
+
+
+def slow_prediction(model, latents, actions, states):
+    """Latents [1, T, N, D], normalised actions and states -> next latents: a standardised change is added."""
+    mean, std = model.standardise.mean, model.standardise.variance.clamp_min(0.02**2).sqrt()
+    return layer_norm(latents + std * model.predictor((latents - mean) / std, actions, states))
 
 
 def past(model, frames, seed=0):
@@ -39,8 +49,8 @@ def slow_rollout(model, latents, states, actions, plan):
     predicted = []
     for h in range(len(plan)):
         actions = torch.cat([actions, plan[None, None, h]], dim=1)
-        following = model.predictor(
-            latents, normalised(actions, contract.actions), normalised(states, contract.states)
+        following = slow_prediction(
+            model, latents, normalised(actions, contract.actions), normalised(states, contract.states)
         )[:, -1:]
         latents = torch.cat([latents, following], dim=1)
         predicted.append(following[0, 0])
@@ -120,8 +130,59 @@ def test_predict_takes_physical_units(model):
     latents, states, actions = past(model, 4)
     normalised_actions = (actions - torch.tensor([0.01, -0.02])) / torch.tensor([0.02, 0.1])
     normalised_states = (states - torch.tensor([0.02, 0.3, 0.5])) / torch.tensor([0.1, 0.5, 0.3])
-    expected = model.predictor(latents[:, :3], normalised_actions, normalised_states[:, :3])
-    torch.testing.assert_close(model.predict(latents[:, :3], actions, states[:, :3]), expected, atol=1e-5, rtol=0)
+    expected = slow_prediction(model, latents[:, :3], normalised_actions, normalised_states[:, :3])
+    predicted = model.predict(latents[:, :3], actions, states[:, :3])
+    torch.testing.assert_close(predicted, expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(predicted.mean(-1), torch.zeros(1, 3, 4), atol=1e-5, rtol=0)
+    torch.testing.assert_close(predicted.std(-1, correction=0), torch.ones(1, 3, 4), atol=1e-3, rtol=0)
+
+
+@torch.no_grad()
+def test_a_new_model_starts_from_copying_the_frame(contract, config):
+    torch.manual_seed(0)
+    latents, states, actions = past(WorldModel(contract, config), 4)
+    predicted = WorldModel(contract, config).predict(latents[:, :3], actions, states[:, :3])
+    assert (predicted - latents[:, :3]).square().mean() < 0.05
+
+
+def batches(count, seed=0):
+    """[count, 5, 3, N=2, D=4] with means and scales of each token and dimension's own."""
+    generator = torch.Generator().manual_seed(seed)
+    scale, mean = torch.rand(2, 4, generator=generator) + 0.5, torch.randn(2, 4, generator=generator)
+    return torch.randn(count, 5, 3, 2, 4, generator=generator) * scale + mean + torch.randn(count, 1, 1, 2, 4, generator=generator)
+
+
+@pytest.mark.parametrize("count", [1, 2, 20])
+def test_statistics_of_the_first_batches_are_those_of_all_their_frames(count):
+    standardise, data = Standardise(2, 4), batches(count)
+    for batch in data:
+        standardise.update(batch)
+    samples = data.flatten(0, 2)
+    torch.testing.assert_close(standardise.mean, samples.mean(0), atol=1e-5, rtol=0)
+    torch.testing.assert_close(standardise.variance, samples.var(0, correction=0), atol=1e-5, rtol=1e-5)
+    standardised = standardise(samples)
+    torch.testing.assert_close(standardised.mean(0), torch.zeros(2, 4), atol=1e-5, rtol=0)
+    torch.testing.assert_close(standardised.std(0, correction=0), torch.ones(2, 4), atol=1e-4, rtol=0)
+
+
+def test_statistics_follow_the_latents():
+    standardise = Standardise(2, 4)
+    for batch in batches(60):
+        standardise.update(batch)
+    for batch in 3 * batches(400, seed=1) + 10:
+        standardise.update(batch)
+    samples = (3 * batches(400, seed=1) + 10).flatten(0, 2)
+    torch.testing.assert_close(standardise.mean, samples.mean(0), atol=1.0, rtol=0)
+    torch.testing.assert_close(standardise.std, samples.std(0), atol=0, rtol=0.25)
+
+
+def test_what_never_changes_is_not_blown_up_and_statistics_carry_no_gradient():
+    standardise = Standardise(2, 4)
+    latents = torch.full((3, 2, 4), 7.0, requires_grad=True)
+    standardise.update(latents)
+    assert not standardise.mean.requires_grad and not standardise.variance.requires_grad
+    assert (standardise(latents) == 0).all()
+    assert float((standardise(latents + 0.02) - 1).detach().abs().max()) < 1e-3
 
 
 @torch.no_grad()
