@@ -54,7 +54,8 @@ def command(overrides: tuple[str, ...]) -> None:
         config.seed, device_of(config.device), config.dtype,
     )
     out = Path(config.out)
-    outcome = loop.run(stage, out, settings(config), **run)
-    entry = recipe_entry("pretrain", config, data, outcome)
+    kept = settings(config, data=config.data)
+    outcome = loop.run(stage, out, kept, **run)
+    entry = recipe_entry("pretrain", config, kept, data, outcome)
     save(out / "encoder.safetensors", stage.teacher, "encoder", data.contract, [entry], {})
     click.echo(f"{out / 'encoder.safetensors'}: {run['steps']} steps in {outcome['seconds']:.0f} s", err=True)

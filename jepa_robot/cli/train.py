@@ -26,7 +26,7 @@ def command(overrides: tuple[str, ...]) -> None:
     from jepa_robot.errors import ConfigError
     from jepa_robot.models import ModelConfig, WorldModel, load, load_encoder, read_metadata
     from jepa_robot.models.ac_predictor import PredictorConfig
-    from jepa_robot.models.checkpoint import save
+    from jepa_robot.models.checkpoint import resolve, save
     from jepa_robot.models.world_model import MetricConfig
     from jepa_robot.runtime import device_of
     from jepa_robot.spec import Contract
@@ -46,6 +46,8 @@ def command(overrides: tuple[str, ...]) -> None:
         raise ConfigError(
             f"is {steps}", where="train.dynamics.rollout_steps", expected=f"2 to train.frames - 1 = {config.train.frames - 1}"
         )
+    if config.start is not None and any(text.startswith("model") for text in overrides):
+        raise ConfigError("sizes are given, but start=CKPT has its own", where="model", mend="leave model out, or use encoder=CKPT")
     check_heads(config, "predictor")
     data = prepare(config)
     torch.manual_seed(config.seed)
@@ -79,8 +81,9 @@ def command(overrides: tuple[str, ...]) -> None:
         WorldConfig(dynamics=DynamicsConfig(**values.pop("dynamics")), **values), config.seed, device_of(config.device), config.dtype,
     )
     out = Path(config.out)
-    outcome = loop.run(stage, out, settings(config), **run)
-    entry = recipe_entry("joint" if config.train.joint else "frozen", config, data, outcome)
+    kept = settings(config, data=config.data, checkpoint=resolve(source))
+    outcome = loop.run(stage, out, kept, **run)
+    entry = recipe_entry("joint" if config.train.joint else "frozen", config, kept, data, outcome)
     path = out / "world_model.safetensors"
     save(path, stage.model, "world_model", model.contract, [*header["recipe"], entry], {})
     click.echo(f"{path}: {run['steps']} steps in {outcome['seconds']:.0f} s", err=True)

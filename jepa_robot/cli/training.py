@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import logging
 import sys
@@ -79,18 +80,29 @@ def check_heads(config: DictConfig, *parts: str) -> None:
             )
 
 
-def settings(config: DictConfig) -> dict[str, Any]:
-    """What a run must agree in to be resumed, and what a checkpoint tells of it: plain data."""
+def settings(config: DictConfig, **inputs: str | Path) -> dict[str, Any]:
+    """What a run must agree in to be resumed, and what a checkpoint tells of it: plain data.
+
+    ``inputs`` are files, told apart by their content: one that was made anew under its old name is another.
+    """
     plain = OmegaConf.to_container(config)
-    return {k: v for k, v in plain.items() if k not in ("out", "threads", "device")}
+    kept = {k: v for k, v in plain.items() if k not in ("out", "threads", "device")}
+    return kept | {f"{name}_sha256": _digest(path) for name, path in inputs.items()}
 
 
-def recipe_entry(stage: str, config: DictConfig, data: Data, outcome: dict[str, Any]) -> dict[str, Any]:
+def _digest(path: str | Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def recipe_entry(
+    stage: str, config: DictConfig, kept: dict[str, Any], data: Data, outcome: dict[str, Any]
+) -> dict[str, Any]:
     """One stage of the recipe for a checkpoint's header."""
     frames = int(data.arrays.lengths.sum())
     return {
         "stage": stage,
-        "settings": {**settings(config), "data": Path(config.data).name},
+        "settings": {**kept, "data": Path(config.data).name},
         "data": {**data.arrays.recipe, "episodes": len(data.arrays), "frames": frames},
         "seed": config.seed,
         "steps": config.train.steps,

@@ -99,7 +99,7 @@ class TrajectoryReader:
             raise DataError("may not be read", where=self.path, mend="change its permissions") from error
         except OSError as error:
             text = str(error)
-            if "lock" in text or "already open" in text:
+            if "unable to lock" in text or "already open" in text:
                 raise DataError(
                     "is still being written by another process", where=self.path, mend="wait until it is done"
                 ) from error

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from jepa_robot.models.attention import Block, Cache, initialise
@@ -34,12 +33,12 @@ def block_causal_mask(frames: int, tokens_per_frame: int) -> Tensor:
 
 
 class ActionConditionedPredictor(nn.Module):
-    """Next-frame latents from latents, actions and states, all normalised.
+    """The change of the latents from frame to frame, given latents, actions and states, all normalised.
 
     Per time step the tokens are [action, state, N patches]; the output at frame t's patches is the
-    prediction of frame t + 1. Patches rotate by (frame, row, column), action and state by frame only.
-    The network predicts the change from frame t, so that it starts from copying it instead of having
-    to learn the copy; the sum is layer-normalised without affine, like every latent.
+    predicted change from frame t to frame t + 1. Patches rotate by (frame, row, column), action and
+    state by frame only. Predicting the change starts from copying the frame instead of having to learn
+    the copy, which takes a predictor of the whole latents its first thousand steps.
     """
 
     def __init__(self, config: PredictorConfig, latent_width: int, grid: int, action_dims: int, state_dims: int):
@@ -52,9 +51,7 @@ class ActionConditionedPredictor(nn.Module):
         self.norm = nn.LayerNorm(config.width, eps=1e-6)
         self.proj = nn.Linear(config.width, latent_width)
         initialise(self)
-        nn.init.normal_(self.action_embed.weight, std=0.5)
-        nn.init.normal_(self.state_embed.weight, std=0.5)
-
+        nn.init.trunc_normal_(self.proj.weight, std=0.01)  # start close to copying the frame
         patches = grid_positions(config.max_frames, grid, grid).view(config.max_frames, -1, 3)
         condition = torch.zeros(config.max_frames, CONDITION_TOKENS, 3)
         condition[..., 0] = torch.arange(config.max_frames, dtype=torch.float32)[:, None]
@@ -82,12 +79,12 @@ class ActionConditionedPredictor(nn.Module):
             )
         return self.cos[first * n : (first + frames) * n], self.sin[first * n : (first + frames) * n]
 
-    def _next(self, x: Tensor, latents: Tensor) -> Tensor:
-        change = self.proj(self.norm(x[..., CONDITION_TOKENS:, :]))
-        return F.layer_norm((latents + change).float(), latents.shape[-1:])
+    def _change(self, x: Tensor) -> Tensor:
+        """Tokens [..., 2 + N, width] -> [..., N, D]."""
+        return self.proj(self.norm(x[..., CONDITION_TOKENS:, :]))
 
     def forward(self, latents: Tensor, actions: Tensor, states: Tensor) -> Tensor:
-        """latents [B, T, N, D], actions [B, T, A], states [B, T, P] -> next latents [B, T, N, D]."""
+        """latents [B, T, N, D], actions [B, T, A], states [B, T, P] -> change to the next frame [B, T, N, D]."""
         time = latents.shape[1]
         table = self._table(0, time)
         x = self._tokens(latents, actions, states).flatten(1, 2)
@@ -96,7 +93,7 @@ class ActionConditionedPredictor(nn.Module):
             mask = self.mask[: x.shape[1], : x.shape[1]]
         for block in self.blocks:
             x = block(x, table, mask)
-        return self._next(x.unflatten(1, (time, -1)), latents)
+        return self._change(x.unflatten(1, (time, -1)))
 
     def cache(self, latents: Tensor, actions: Tensor, states: Tensor) -> list[Cache]:
         """Keys and values of past frames: latents [1, T, N, D], actions [1, T, A], states [1, T, P].
@@ -111,7 +108,7 @@ class ActionConditionedPredictor(nn.Module):
     def extend(
         self, latents: Tensor, actions: Tensor, states: Tensor, caches: list[Cache], frame: int
     ) -> tuple[Tensor, list[Cache]]:
-        """One new frame for all candidates: latents [S, N, D], actions [S, A], states [S, P] -> next latents [S, N, D].
+        """One new frame for all candidates: latents [S, N, D], actions [S, A], states [S, P] -> change [S, N, D].
 
         Equal to the last frame of `forward` over the whole sequence, at the cost of one frame.
         """
@@ -121,4 +118,4 @@ class ActionConditionedPredictor(nn.Module):
         for block, cache in zip(self.blocks, caches):
             x, cache = block.extend(x, table, cache)
             grown.append(cache)
-        return self._next(x, latents), grown
+        return self._change(x), grown

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from jepa_robot.errors import ContractError
@@ -19,12 +19,51 @@ from jepa_robot.models.encoder import EncoderConfig, VideoEncoder
 from jepa_robot.spec import Contract, Dim
 
 
+STANDARDISE_FLOOR = 0.02
+
+
 @dataclass(frozen=True)
 class MetricConfig:
     """Sizes of a `MetricHead`: hidden units, and M output dimensions."""
 
     hidden: int = 256
     dims: int = 4
+
+
+class Standardise(nn.Module):
+    """Zero mean and unit variance for every latent dimension of every patch, over the training data.
+
+    A camera that stands still sees mostly the same: a patch's latents are a large constant plus a small
+    part that depends on the robot. Networks that read them learn many times faster once the constant is
+    gone. Statistics are running ones, as in BatchNorm's evaluation mode, and carry no gradient.
+    """
+
+    def __init__(self, tokens: int, width: int):
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(tokens, width))
+        self.register_buffer("variance", torch.ones(tokens, width))
+        self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
+
+    @property
+    def std(self) -> Tensor:
+        """[N, D], bounded below: what never changes in training is not blown up."""
+        return self.variance.clamp_min(STANDARDISE_FLOOR**2).sqrt()
+
+    def forward(self, latents: Tensor) -> Tensor:
+        """latents [..., N, D] -> standardised [..., N, D]."""
+        return (latents - self.mean) / self.std
+
+    @torch.no_grad()
+    def update(self, latents: Tensor, momentum: float = 0.02) -> None:
+        """Take in a batch of latents [..., N, D]; a plain average until 1 / momentum batches are in."""
+        self.updates += 1
+        weight = max(momentum, 1 / int(self.updates))
+        samples = latents.detach().float().flatten(0, -3)
+        mean = samples.mean(0)
+        shift = mean - self.mean
+        self.mean += weight * shift
+        # Variance about the running mean: of the batch, and of the batch's mean.
+        self.variance.lerp_(samples.var(0, correction=0) + (1 - weight) * shift.square(), weight)
 
 
 class MetricHead(nn.Module):
@@ -51,7 +90,7 @@ class MetricHead(nn.Module):
                 nn.init.zeros_(layer.bias)
 
     def forward(self, latents: Tensor) -> Tensor:
-        """latents [..., N, D] -> [..., M]."""
+        """standardised latents [..., N, D] -> [..., M]."""
         return self.net(latents.flatten(-2))
 
 
@@ -110,6 +149,7 @@ class WorldModel(nn.Module):
         self.predictor = ActionConditionedPredictor(
             config.predictor, config.encoder.width, config.encoder.grid, len(contract.actions), len(contract.states)
         )
+        self.standardise = Standardise(config.encoder.tokens, config.encoder.width)
         self.metric_head = MetricHead(config.encoder.tokens, config.encoder.width, config.metric)
         for name, value in zip(("action_mean", "action_std"), _moments(contract.actions, "action")):
             self.register_buffer(name, value, persistent=False)
@@ -137,7 +177,14 @@ class WorldModel(nn.Module):
 
     def predict(self, latents: Tensor, actions: Tensor, states: Tensor) -> Tensor:
         """Teacher forcing: latents [B, T, N, D], actions [B, T, A], states [B, T, P] -> next latents [B, T, N, D]."""
-        return self.predictor(latents, self.normalise_actions(actions), self.normalise_states(states))
+        change = self.predictor(
+            self.standardise(latents), self.normalise_actions(actions), self.normalise_states(states)
+        )
+        return self._changed(latents, change)
+
+    def _changed(self, latents: Tensor, change: Tensor) -> Tensor:
+        """Latents after a standardised change, layer-normalised without affine like every latent."""
+        return F.layer_norm((latents + self.standardise.std * change).float(), latents.shape[-1:])
 
     def advance(self, state: Tensor, action: Tensor) -> Tensor:
         """States after an action by the contract's integration: [..., P], [..., A] -> [..., P], inside the bounds."""
@@ -150,7 +197,7 @@ class WorldModel(nn.Module):
         Frame T itself sees the candidate's action, so its keys are each candidate's own.
         """
         past = self.predictor.cache(
-            latents[:, :-1], self.normalise_actions(actions), self.normalise_states(states[:, :-1])
+            self.standardise(latents[:, :-1]), self.normalise_actions(actions), self.normalise_states(states[:, :-1])
         )
         return Context(past, latents[:, -1], states[:, -1], latents.shape[1] - 1)
 
@@ -168,13 +215,15 @@ class WorldModel(nn.Module):
         caches, predicted = context.caches, []
         for h in range(horizon):
             action = actions[:, h]
-            latents, caches = self.predictor.extend(
-                latents, self.normalise_actions(action), self.normalise_states(state), caches, context.frame + h
+            change, caches = self.predictor.extend(
+                self.standardise(latents), self.normalise_actions(action), self.normalise_states(state), caches,
+                context.frame + h,
             )
+            latents = self._changed(latents, change)
             state = self.advance(state, action)
             predicted.append(latents)
         return torch.stack(predicted, dim=1)
 
     def metric(self, latents: Tensor) -> Tensor:
         """latents [..., N, D] -> [..., M], the space in which energies are measured."""
-        return self.metric_head(latents)
+        return self.metric_head(self.standardise(latents))

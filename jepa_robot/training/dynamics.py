@@ -22,6 +22,8 @@ class DynamicsConfig:
         rollout: weight of the rollout loss.
         displacement: weight of `losses.displacement` on the metric head.
         metric: weight of the predictions' error measured in the metric space.
+        stop_gradient: whether targets are held fixed. When they are not, a trained encoder also learns to make
+            them predictable, and needs the variance and covariance terms against collapse.
     """
 
     exponent: float
@@ -29,6 +31,7 @@ class DynamicsConfig:
     rollout: float
     displacement: float
     metric: float
+    stop_gradient: bool
 
 
 def rollout_from(model: WorldModel, latents: Tensor, actions: Tensor, states: Tensor, start: int, first: Tensor, steps: int) -> Tensor:
@@ -53,10 +56,10 @@ def dynamics_terms(
 ) -> dict[str, Tensor]:
     """Teacher forcing, rollout, displacement and metric error of one batch.
 
-    latents [B, T, N, D] may carry gradients (joint training); targets never do. ``start`` is the
-    0-based last true frame of the rollout.
+    latents [B, T, N, D] may carry gradients (joint training). ``start`` is the 0-based last true frame
+    of the rollout.
     """
-    target = latents.detach()
+    target = latents.detach() if config.stop_gradient else latents
     predicted = model.predict(latents[:, :-1], actions, states[:, :-1])
     rolled = rollout_from(model, latents, actions, states, start, predicted[:, start], config.rollout_steps)
     terms = {
@@ -95,7 +98,9 @@ def prediction_figures(model: WorldModel, latents: Tensor, actions: Tensor, stat
 
     latents [B, T, N, D], actions [B, T - 1, A], states [B, T, P]. For k steps ahead: squared error of
     the rolled-out latents, of copying the first frame, and of the mean latent; and the error of the
-    metric vector (root mean square over dimensions, in standard deviations of the state).
+    metric vector of the prediction and of the copy (root mean square over dimensions, in standard
+    deviations of the state). And, for each
+    dimension that actions move, the error of displacements read off the metric space, in physical units.
     """
     steps = min(latents.shape[1] - 1, model.config.predictor.max_frames)
     sequence = latents[:, :1]
@@ -109,8 +114,12 @@ def prediction_figures(model: WorldModel, latents: Tensor, actions: Tensor, stat
         figures[f"mse_{k}"] = float((sequence[:, k] - true).square().mean())
         figures[f"copy_mse_{k}"] = float((latents[:, 0] - true).square().mean())
         figures[f"mean_mse_{k}"] = float((mean - true).square().mean())
-        figures[f"metric_rms_{k}"] = float((model.metric(sequence[:, k]) - model.metric(true)).square().mean().sqrt())
-    moved = model.normalise_states(states)[..., model.integration.bool().any(0)].flatten(0, 1)
-    error = model.metric(latents).flatten(0, 1) - moved
-    figures["displacement_rms"] = float((error - error.mean(0)).square().mean().sqrt())
+        reached = model.metric(true)
+        figures[f"metric_rms_{k}"] = float((model.metric(sequence[:, k]) - reached).square().mean().sqrt())
+        figures[f"copy_metric_rms_{k}"] = float((model.metric(latents[:, 0]) - reached).square().mean().sqrt())
+    driven = model.integration.bool().any(0)
+    error = model.metric(latents).flatten(0, 1) - model.normalise_states(states)[..., driven].flatten(0, 1)
+    names = [dim.name for dim, used in zip(model.contract.states, driven.tolist()) if used]
+    for name, value in zip(names, (error.std(0) * model.state_std[driven]).tolist()):
+        figures[f"displacement_{name}"] = value
     return figures

@@ -88,7 +88,7 @@ def run(
                 if not math.isfinite(numbers["loss"]):
                     raise TrainingError(
                         f"loss is {numbers['loss']} at step {index}", where=out,
-                        mend="lower train.lr; state.pt is from before",
+                        mend="lower train.lr and start again, from state.pt if there is one",
                     )
                 done = index + 1
             count += 1

@@ -42,12 +42,13 @@ def rollout(predicted: Tensor, latents: Tensor, start: int, exponent: float) -> 
 
 def variance_covariance(x: Tensor) -> tuple[Tensor, Tensor]:
     """VICReg's two collapse terms (arXiv 2105.04906, equations 1 and 3) over samples [n, d] -> (variance, covariance)."""
-    x = x.float()
-    x = x - x.mean(0)
-    variance = F.relu(1 - torch.sqrt(x.var(0) + 1e-4)).mean()
-    covariance = (x.T @ x) / (x.shape[0] - 1)
-    off_diagonal = covariance.pow(2).sum() - covariance.diagonal().pow(2).sum()
-    return variance, off_diagonal / x.shape[1]
+    with torch.autocast(x.device.type, enabled=False):  # in bf16 the difference of two large sums would cancel
+        x = x.float()
+        x = x - x.mean(0)
+        variance = F.relu(1 - torch.sqrt(x.var(0) + 1e-4)).mean()
+        covariance = (x.T @ x) / (x.shape[0] - 1)
+        off_diagonal = covariance.pow(2).sum() - covariance.diagonal().pow(2).sum()
+        return variance, off_diagonal / x.shape[1]
 
 
 def displacement(metric: Tensor, states: Tensor) -> Tensor:

@@ -62,7 +62,8 @@ def motion_weights(tubelets: Tensor, tokens: int, share: float) -> Tensor:
     """
     clips = tubelets.unflatten(1, (-1, tokens))
     moving = (clips[:, 1:] - clips[:, :-1]).abs().mean((1, 3))  # [B, N]
-    moving = moving / moving.mean(1, keepdim=True).clamp_min(1e-6)
+    moving = moving + 1e-6  # a clip in which nothing moves counts all its tokens alike
+    moving = moving / moving.mean(1, keepdim=True)
     return (1 - share + share * moving).repeat(1, clips.shape[1])
 
 
@@ -176,14 +177,16 @@ def probe_frames(arrays: TrajectoryArrays, episodes: np.ndarray, count: int) -> 
 
 
 @torch.inference_mode()
-def encode_rows(encoder: VideoEncoder, frames: np.ndarray, rows: np.ndarray, batch: int = 256) -> Tensor:
-    """Single-frame latents float32 [n, N, D] on the CPU of the pictures at ``rows`` of uint8 [F, H, W, 3]."""
-    device = encoder.pixel_mean.device
-    parts = [
-        encoder(torch.from_numpy(frames[rows[i : i + batch]])[:, None].to(device))[:, 0].cpu()
-        for i in range(0, len(rows), batch)
-    ]
-    return torch.cat(parts)
+def encode_rows(
+    encoder: VideoEncoder, frames: np.ndarray, rows: np.ndarray, dtype: torch.dtype = torch.float32, batch: int = 256
+) -> Tensor:
+    """Single-frame latents [n, N, D] on the CPU of the pictures at ``rows`` of uint8 [F, H, W, 3]."""
+    sizes = encoder.config
+    latents = torch.empty(len(rows), sizes.tokens, sizes.width, dtype=dtype)
+    for i in range(0, len(rows), batch):
+        chosen = torch.from_numpy(frames[rows[i : i + batch]]).to(encoder.pixel_mean.device)
+        latents[i : i + batch] = encoder(chosen[:, None])[:, 0]
+    return latents
 
 
 def representation_figures(

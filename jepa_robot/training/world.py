@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from jepa_robot.data.dataset import TrajectoryArrays, WindowBatches, gather, window_starts
 from jepa_robot.models.world_model import WorldModel
@@ -15,10 +15,13 @@ from jepa_robot.runtime import autocast
 from jepa_robot.training import losses
 from jepa_robot.training.dynamics import DynamicsConfig, dynamics_terms, prediction_figures, rollout_start, total
 from jepa_robot.training.optim import adamw
-from jepa_robot.training.pretrain import encode_rows, representation_figures
+from jepa_robot.training.pretrain import encode_rows, probe_frames, representation_figures
 from jepa_robot.training.schedules import warmup_constant_decay
 
 VALID_WINDOWS = 256
+STATISTICS_FRAMES = 4000
+PROJECTION_DIMS = 128
+SPREAD = 0.4  # standard deviation of the latents at which a projection has unit variance
 
 
 @dataclass(frozen=True)
@@ -28,8 +31,9 @@ class WorldConfig:
     Attributes:
         joint: whether the losses reach the encoder.
         frames: T of a training window; at least rollout_steps + 1.
-        variance, covariance: weights of VICReg's terms on a linear projection of a frame's latents, which
-            keep the encoder from collapsing when the dynamics loss reaches it (joint stage only).
+        variance, covariance: weights of VICReg's terms on a fixed random projection of a frame's latents, which
+            keep the encoder from collapsing when the dynamics loss reaches it (joint stage only). A learned
+            projection could satisfy them by amplifying what little is left.
         encoder_lr: learning rate of the encoder as a multiple of ``lr`` (joint stage only).
     """
 
@@ -74,16 +78,23 @@ class WorldStage:
         self.optimizer = adamw([model.predictor, model.metric_head], config.lr, config.weight_decay)
         for group in self.optimizer.param_groups:
             group["scale"] = 1.0
-        self.projector: nn.Linear | None = None
+        self.projection: Tensor | None = None  # [N * D, dims], fixed
         self.latents: Tensor | None = None
         if config.joint:
             sizes = model.config.encoder
-            self.projector = nn.Linear(sizes.tokens * sizes.width, sizes.width).to(device)
-            for group in adamw([model.encoder, self.projector], config.lr, config.weight_decay).param_groups:
+            features = sizes.tokens * sizes.width
+            generator = torch.Generator().manual_seed(seed)
+            projection = torch.randn(features, PROJECTION_DIMS, generator=generator)
+            self.projection = (projection / (features**0.5 * SPREAD)).to(device)
+            for group in adamw([model.encoder], config.lr, config.weight_decay).param_groups:
                 self.optimizer.add_param_group({**group, "scale": config.encoder_lr})
         else:
             with autocast(device, dtype):
-                self.latents = encode_rows(model.encoder, arrays.frames, np.arange(len(arrays.frames))).half()
+                rows = np.arange(len(arrays.frames))
+                self.latents = encode_rows(model.encoder, arrays.frames, rows, torch.float16)
+            if not model.standardise.updates:  # what an earlier stage has trained on stays as it was
+                chosen = probe_frames(arrays, train, STATISTICS_FRAMES)
+                model.standardise.update(self.latents[chosen].to(device))
         self.batches = WindowBatches(arrays, train, config.frames, config.batch_size, seed)
 
     def _latents(self, frames: Tensor, index: Tensor) -> Tensor:
@@ -101,12 +112,14 @@ class WorldStage:
             group["lr"] = factor * group["scale"]
         with autocast(self.device, self.dtype):
             latents = self._latents(windows.frames, windows.index)
+            if c.joint:
+                self.model.standardise.update(latents)
             start = rollout_start(rng, c.frames, c.dynamics.rollout_steps)
             actions, states = windows.actions.to(self.device), windows.states.to(self.device)
             terms = dynamics_terms(self.model, c.dynamics, latents, actions, states, start)
             loss = total(c.dynamics, terms)
-            if self.projector is not None:
-                projected = self.projector(latents.flatten(2).flatten(0, 1))
+            if self.projection is not None:
+                projected = latents.flatten(2).flatten(0, 1) @ self.projection
                 terms["variance"], terms["covariance"] = losses.variance_covariance(projected)
                 loss = loss + c.variance * terms["variance"] + c.covariance * terms["covariance"]
         self.optimizer.zero_grad(set_to_none=True)
@@ -130,8 +143,7 @@ class WorldStage:
         return figures
 
     def _parts(self) -> dict[str, Any]:
-        parts = {"model": self.model, "optimizer": self.optimizer, "batches": self.batches}
-        return parts | ({"projector": self.projector} if self.projector is not None else {})
+        return {"model": self.model, "optimizer": self.optimizer, "batches": self.batches}
 
     def state_dict(self) -> dict[str, Any]:
         return {name: part.state_dict() for name, part in self._parts().items()}
