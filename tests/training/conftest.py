@@ -71,7 +71,9 @@ def world_model(arrays: TrajectoryArrays) -> Callable[..., WorldModel]:
 
 @pytest.fixture
 def dynamics() -> DynamicsConfig:
-    return DynamicsConfig(exponent=1.0, rollout_steps=2, rollout=1.0, displacement=1.0, metric=1.0)
+    return DynamicsConfig(
+        exponent=1.0, rollout_steps=2, rollout=1.0, displacement=1.0, metric=1.0, stop_gradient=True
+    )
 
 
 @pytest.fixture
@@ -106,11 +108,14 @@ def world_stage(
 ) -> Callable[..., WorldStage]:
     """A new stage, the same every time."""
 
-    def make(joint: bool = False, seed: int = 3, dtype: str = "fp32") -> WorldStage:
+    def make(
+        joint: bool = False, seed: int = 3, dtype: str = "fp32", model: WorldModel | None = None, stop_gradient: bool | None = None
+    ) -> WorldStage:
+        held = not joint if stop_gradient is None else stop_gradient  # as in configs/train
         config = WorldConfig(
-            dynamics=dynamics, joint=joint, batch_size=4, frames=4, variance=0.5, covariance=0.02, encoder_lr=0.5,
+            dynamics=dataclasses.replace(dynamics, stop_gradient=held), joint=joint, batch_size=4, frames=4, variance=0.5, covariance=0.02, encoder_lr=0.5,
             lr=1e-3, weight_decay=0.04, warmup=0.1, decay=0.5,
         )
-        return WorldStage(arrays, np.arange(5), np.array([5]), world_model(), config, seed, CPU, dtype)
+        return WorldStage(arrays, np.arange(5), np.array([5]), model or world_model(), config, seed, CPU, dtype)
 
     return make

@@ -1,5 +1,8 @@
 """Which frame each prediction is compared with, seen by a model that predicts "the last frame + 1"."""
 
+import dataclasses
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -25,7 +28,9 @@ class Counter(torch.nn.Module):
         self.step = step
         self.calls = []
         self.integration = torch.tensor([[1.0, 0, 0], [0, 0, 1.0]])
-        self.config = type("Config", (), {"predictor": type("Predictor", (), {"max_frames": 8})})
+        self.config = SimpleNamespace(predictor=SimpleNamespace(max_frames=8))
+        self.contract = SimpleNamespace(states=[SimpleNamespace(name=name) for name in ("left", "heat", "up")])
+        self.state_std = torch.full((3,), 0.1)
 
     def predict(self, latents, actions, states):
         assert latents.shape[1] == actions.shape[1] == states.shape[1]
@@ -41,7 +46,9 @@ class Counter(torch.nn.Module):
 
 @pytest.fixture
 def config():
-    return DynamicsConfig(exponent=1.0, rollout_steps=2, rollout=3.0, displacement=5.0, metric=7.0)
+    return DynamicsConfig(
+        exponent=1.0, rollout_steps=2, rollout=3.0, displacement=5.0, metric=7.0, stop_gradient=True
+    )
 
 
 def window(frames=FRAMES):
@@ -76,8 +83,7 @@ def test_rollout_sees_true_frames_then_its_own_predictions_and_true_actions_and_
 @pytest.mark.parametrize("steps", [2, 3])
 @pytest.mark.parametrize("start", [0, 1, 2])
 def test_right_predictions_cost_nothing(config, start, steps):
-    config = DynamicsConfig(**{**vars(config), "rollout_steps": steps})
-    terms = terms_of(Counter(), config, start)
+    terms = terms_of(Counter(), dataclasses.replace(config, rollout_steps=steps), start)
     assert terms["teacher_forcing"].item() == terms["rollout"].item() == terms["metric"].item() == 0
 
 
@@ -130,13 +136,13 @@ def test_no_gradient_flows_through_what_is_fed_back(config):
     assert float(model.gain.grad) == pytest.approx(3.0)
 
 
-def test_no_gradient_reaches_a_target(config):
-    model = Counter()
+def test_no_gradient_reaches_a_target_that_is_held(config):
     latents = window()[0].requires_grad_()
-    terms = terms_of(model, config, 2, latents)
-    # Off by a frame so that L1 has a slope; only inputs may feel it: predictions of 1..5 come from 0..4.
-    model.step = 0.0
-    terms = terms_of(model, config, 2, latents)
+    # Copying is off by a frame, so L1 has a slope; only inputs may feel it: predictions of 1..5 come from 0..4.
+    terms = terms_of(Counter(step=0.0), config, 2, latents)
+    terms["rollout"].backward(retain_graph=True)
+    assert latents.grad is None or not latents.grad.any()
+    latents.grad = None
     terms["teacher_forcing"].backward(retain_graph=True)
     assert (latents.grad[:, -1] == 0).all() and (latents.grad[:, :-1] < 0).all()
     latents.grad = None
@@ -145,6 +151,30 @@ def test_no_gradient_reaches_a_target(config):
     latents.grad = None
     terms["displacement"].backward()
     assert latents.grad.abs().amax((0, 2, 3)).min() > 0
+
+
+def test_targets_that_are_not_held_feel_the_error(config):
+    """Copying: frame t + 1 is predicted as frame t, so frames pull at each other, the middle ones both ways."""
+    latents = window()[0].requires_grad_()
+    terms = terms_of(Counter(step=0.0), dataclasses.replace(config, stop_gradient=False), 2, latents)
+    terms["teacher_forcing"].backward(retain_graph=True)
+    slope = 1 / (BATCH * (FRAMES - 1) * TOKENS * WIDTH)
+    expected = torch.zeros_like(latents)
+    expected[:, 0], expected[:, -1] = -slope, slope
+    torch.testing.assert_close(latents.grad, expected)
+    latents.grad = None
+    terms["rollout"].backward(retain_graph=True)  # what is fed back is fixed, its target, frame 4, is not
+    expected.zero_()
+    expected[:, 4] = 1 / (BATCH * TOKENS * WIDTH)
+    torch.testing.assert_close(latents.grad, expected)
+    latents.grad = None
+    terms["metric"].backward()  # the metric space is where it is, whatever is predicted
+    assert (latents.grad[:, -1] == 0).all()
+
+
+def test_holding_targets_changes_gradients_only(config):
+    held, free = (terms_of(Counter(2.0), dataclasses.replace(config, stop_gradient=s), 1) for s in (True, False))
+    assert held == free
 
 
 def test_displacement_takes_the_states_that_actions_move(config):
@@ -180,6 +210,11 @@ def test_prediction_figures():
         assert figures[f"copy_mse_{k}"] == pytest.approx((k**2 + (3 * k) ** 2) / 2)
         assert figures[f"mean_mse_{k}"] == pytest.approx(((k - 5) ** 2 + (3 * k - 5) ** 2) / 2)  # the mean is 2 * 2.5
         assert figures[f"metric_rms_{k}"] == pytest.approx(((0 + (2 * k) ** 2) / 2) ** 0.5)
+        assert figures[f"copy_metric_rms_{k}"] == pytest.approx((((k) ** 2 + (3 * k) ** 2) / 2) ** 0.5)
+    # The metric space says t or 3 t where the normalised state is 10 t; a tenth of that is physical.
+    errors = [t * weight - 10 * t for weight in (1, 3) for t in range(FRAMES)]
+    assert figures["displacement_left"] == figures["displacement_up"] == pytest.approx(0.1 * np.std(errors, ddof=1))
+    assert "displacement_heat" not in figures  # no action moves it
 
 
 def test_prediction_figures_stay_inside_the_trained_length():

@@ -70,7 +70,7 @@ def test_encoder_has_its_own_learning_rate_and_no_parameter_is_missing_or_twice(
     assert sum(len(group["params"]) for group in stage.optimizer.param_groups) == len(rates)
     for name, parameter in stage.model.named_parameters():
         assert rates[id(parameter)] == pytest.approx(5e-4 if name.startswith("encoder.") else 1e-3)
-    assert all(id(p) in rates for p in stage.projector.parameters())
+    assert len(rates) == len(list(stage.model.parameters()))
     for group in stage.optimizer.param_groups:
         assert len({p.ndim > 1 for p in group["params"]}) == 1
         assert group["weight_decay"] == (0.04 if group["params"][0].ndim > 1 else 0)
@@ -125,8 +125,9 @@ def test_figures(world_stage, joint):
     stage = world_stage(joint)
     figures = stage.evaluate()
     assert figures == stage.evaluate()
-    for name in ("mse", "copy_mse", "mean_mse", "metric_rms"):
+    for name in ("mse", "copy_mse", "mean_mse", "metric_rms", "copy_metric_rms"):
         assert {f"{name}_1", f"{name}_3"} <= set(figures)
+    assert {"displacement_x", "displacement_y"} <= set(figures)
     assert ("latent_std" in figures) == ("r2_x" in figures) == joint
     assert all(np.isfinite(v) for v in figures.values())
 
@@ -140,3 +141,46 @@ def test_copying_is_measured_on_held_out_episodes(world_stage, arrays):
     for k in (1, 3):
         errors = [(latents[s] - latents[s + k]).square().mean() for s in range(5)]
         assert figures[f"copy_mse_{k}"] == pytest.approx(float(torch.stack(errors).mean()), rel=1e-4)
+
+
+def test_collapse_terms_are_of_the_batch_s_frames(world_stage):
+    stage, twin = world_stage(joint=True), world_stage(joint=True)
+    windows = next(twin.batches)
+    with torch.no_grad():
+        variance, covariance = twin.spread(twin.model.encode(windows.frames))
+    numbers = stage.step(0, 10)
+    assert numbers["variance"] == pytest.approx(float(variance), rel=1e-4)
+    assert numbers["covariance"] == pytest.approx(float(covariance), rel=1e-4)
+    assert world_stage(joint=False).spread is None
+
+
+def test_free_targets_teach_the_encoder_something_else(world_stage):
+    held, free = (world_stage(joint=True, stop_gradient=stop) for stop in (True, False))
+    first, second = held.step(0, 10), free.step(0, 10)
+    assert first == second  # the losses are the same, the gradients are not
+    a, b = parameters(held.model.encoder), parameters(free.model.encoder)
+    assert any((a[name] != b[name]).any() for name in a)
+
+
+def test_a_frozen_stage_takes_the_statistics_of_the_training_frames(world_stage, arrays):
+    stage = world_stage()
+    standardise = stage.model.standardise
+    with torch.no_grad():
+        latents = stage.model.encode(torch.from_numpy(arrays.frames[:40])[None])[0]  # episodes 0 to 4
+    assert standardise.updates == 1
+    torch.testing.assert_close(standardise.mean, latents.mean(0), atol=2e-3, rtol=0)
+    torch.testing.assert_close(standardise.variance, latents.var(0, correction=0), atol=2e-3, rtol=0.01)
+    before = {name: value.clone() for name, value in standardise.state_dict().items()}
+    stage.step(0, 10)
+    assert_same(standardise.state_dict(), before)
+
+
+def test_a_frozen_stage_after_a_joint_one_keeps_its_statistics(world_stage):
+    joint = world_stage(joint=True)
+    for index in range(3):
+        joint.step(index, 10)
+    before = {name: value.clone() for name, value in joint.model.standardise.state_dict().items()}
+    assert before["updates"] == 3
+    frozen = world_stage(model=joint.model)
+    frozen.step(0, 10)
+    assert_same(frozen.model.standardise.state_dict(), before)
