@@ -98,11 +98,12 @@ def _digest(path: str | Path) -> str:
 def recipe_entry(
     stage: str, config: DictConfig, kept: dict[str, Any], data: Data, outcome: dict[str, Any]
 ) -> dict[str, Any]:
-    """One stage of the recipe for a checkpoint's header."""
+    """One stage of the recipe for a checkpoint's header; files are named without their folders."""
     frames = int(data.arrays.lengths.sum())
+    names = {key: Path(kept[key]).name for key in ("data", "encoder", "start") if kept.get(key)}
     return {
         "stage": stage,
-        "settings": {**kept, "data": Path(config.data).name},
+        "settings": kept | names,
         "data": {**data.arrays.recipe, "episodes": len(data.arrays), "frames": frames},
         "seed": config.seed,
         "steps": config.train.steps,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import torch
 
 from jepa_robot.data.format import Episode
 from jepa_robot.data.writer import TrajectoryWriter
-from jepa_robot.models import load, load_encoder, read_metadata
+from jepa_robot.models import checkpoint, load, load_encoder, read_metadata
 from jepa_robot.spec import Camera, Contract, Dim
 
 SIZE = 16
@@ -196,7 +197,7 @@ def test_data_that_cannot_be_used(call, data, encoder, verb, tmp_path):
     refused(run("nothing.h5"), "nothing.h5", "no such file", "jepa-robot collect")
     whole = data.read_bytes()
     (tmp_path / "half.h5").write_bytes(whole[: len(whole) // 2])
-    refused(run("half.h5"), "half.h5")
+    refused(run("half.h5"), "half.h5: file cannot be read: truncated", "copy the file again")
     (tmp_path / "empty.h5").write_bytes(b"")
     refused(run("empty.h5"), "empty.h5", "0 bytes")
     (tmp_path / "text.h5").write_text("no HDF5")
@@ -258,6 +259,8 @@ def test_frozen_training_may_go_on_too(call, data, world, tmp_path):
     same = {name.split(".")[0] for name in before if name.endswith("weight") and torch.equal(before[name], after[name])}
     moved = {name.split(".")[0] for name in before if name.endswith("weight") and not torch.equal(before[name], after[name])}
     assert same == {"encoder"} and moved == {"predictor", "metric_head"}
+    statistics = [name for name in before if name.startswith("standardise.")]
+    assert len(statistics) == 3 and all(torch.equal(before[name], after[name]) for name in statistics)
 
 
 def test_train_takes_the_encoder_of_a_world_model(call, data, world, tmp_path):
@@ -283,16 +286,51 @@ def test_exactly_one_source(call, data, encoder, world):
 
 def test_sources_that_cannot_be_used(call, data, encoder, tmp_path):
     refused(call("train", f"data={data}", "encoder=nothing", *TRAIN), "nothing", "no such checkpoint")
-    refused(call("train", f"data={data}", f"start={encoder}", *TRAIN), "kind 'encoder'")
+    refused(call("train", f"data={data}", f"start={encoder}", *RUN), "kind 'encoder'")
     (tmp_path / "half.safetensors").write_bytes(encoder.read_bytes()[:500])
     refused(call("train", f"data={data}", "encoder=half.safetensors", *TRAIN), "half.safetensors", "cannot be read")
+
+
+@pytest.mark.parametrize("override", ["model.predictor.width=24", "model=tiny", "model.metric.hidden=8"])
+def test_sizes_beside_a_world_model_that_has_its_own(call, data, world, override):
+    refused(call("train", f"data={data}", f"start={world}", *RUN, override), "model: sizes are given", "encoder=CKPT")
+
+
+def test_another_file_under_the_same_name_is_another_input(call, data, encoder, tmp_path):
+    """A run is not resumed on data or on an encoder that were made anew in place."""
+    mine, start = tmp_path / "mine.h5", tmp_path / "start.safetensors"
+    mine.write_bytes(data.read_bytes())
+    start.write_bytes(encoder.read_bytes())
+    args = ("train", f"data={mine}", f"encoder={start}", "threads=1", *TRAIN, "out=run")
+    assert call(*args)[0] == 0
+    kept = read_metadata(tmp_path / "run" / "world_model.safetensors")["recipe"][-1]["settings"]
+    assert kept["data_sha256"] == hashlib.sha256(data.read_bytes()).hexdigest()
+    assert kept["checkpoint_sha256"] == hashlib.sha256(encoder.read_bytes()).hexdigest()
+    before = (tmp_path / "run" / "world_model.safetensors").read_bytes()
+
+    checkpoint.record_results(start, {"measured": 1})  # other bytes
+    refused(call(*args), "run: folder holds a run with checkpoint_sha256=", "out=FOLDER")
+    start.write_bytes(encoder.read_bytes())
+    with h5py.File(mine, "r+") as file:
+        file["data/demo_0/actions"][0, 0] += 0.001
+    refused(call(*args), "run: folder holds a run with data_sha256=")
+    refused(call("pretrain", f"data={mine}", f"out={encoder.parent}", *PRETRAIN), "folder holds a run with data=")
+    assert (tmp_path / "run" / "world_model.safetensors").read_bytes() == before
+    mine.write_bytes(data.read_bytes())
+    assert call(*args)[0] == 0  # the old content again
+
+
+def test_the_recipe_names_files_without_folders(world, data, encoder, call, tmp_path):
+    settings = [entry["settings"] for entry in read_metadata(world)["recipe"]]
+    assert [s["data"] for s in settings] == ["point.h5", "point.h5"]
+    assert settings[1]["encoder"] == "encoder.safetensors" and settings[1]["start"] is None
 
 
 def test_data_of_another_contract(call, encoder, world, tmp_path):
     slower = dataclasses.replace(CONTRACT, fps=4.0)
     write(tmp_path / "slower.h5", contract=slower)
-    for source in (f"encoder={encoder}", f"start={world}"):
-        refused(call("train", "data=slower.h5", source, *TRAIN), "fps", "5.0", "4.0", "slower.h5")
+    for source in ((f"encoder={encoder}", *TRAIN), (f"start={world}", *RUN)):
+        refused(call("train", "data=slower.h5", *source), "fps", "5.0", "4.0", "slower.h5")
     dims = tuple(dataclasses.replace(d, unit="cm") for d in CONTRACT.actions)
     write(tmp_path / "cm.h5", contract=dataclasses.replace(CONTRACT, actions=dims))
     refused(call("train", "data=cm.h5", f"encoder={encoder}", *TRAIN), "actions[dx].unit", "'cm'", "'m'")
