@@ -60,7 +60,7 @@ def test_probe_equals_the_primal_ridge_regression():
     (train_x, train_y), (valid_x, valid_y) = data(60, 0), data(40, 1)
     train_y = train_y + torch.randn(train_y.shape, generator=torch.Generator().manual_seed(3))
     probe = linear_probe(train_x, train_y, valid_x, valid_y, ridges=(0.3,))
-    mean, scale = train_x.double().mean(0), train_x.double().std(0)
+    mean, scale = train_x.double().mean(0), train_x.double().std(0, correction=0)
     x, v = (train_x - mean) / scale, (valid_x - mean) / scale
     y = train_y.double() - train_y.double().mean(0)
     weights = torch.linalg.solve(x.T @ x + 0.3 * len(x) * torch.eye(12), x.T @ y)
@@ -70,12 +70,47 @@ def test_probe_equals_the_primal_ridge_regression():
     assert probe.r2 == pytest.approx((1 - error.square().sum(0) / total).tolist(), rel=1e-4)
 
 
-def test_the_best_ridge_is_taken():
-    train, valid = data(400, 0), data(150, 1)
-    alone = [linear_probe(*train, *valid, ridges=(ridge,)) for ridge in (1e-3, 1e-1, 10.0)]
-    best = max(alone, key=lambda probe: sum(probe.r2))
-    assert linear_probe(*train, *valid, ridges=(1e-3, 1e-1, 10.0)) == best
-    assert linear_probe(*train, *valid, ridges=(10.0, 1e-1, 1e-3)) == best
+def test_the_ridge_is_chosen_without_the_held_out_samples():
+    """What they hold changes the figures, but not the fit; it is chosen on the last fifth of the others."""
+    train_x, train_y = data(100, 0, 60)
+    train_y = train_y + 3 * torch.randn(train_y.shape, generator=torch.Generator().manual_seed(3))
+    ridges = (1e-3, 1e-1, 10.0)
+    errors = [sum(linear_probe(train_x[:80], train_y[:80], train_x[80:], train_y[80:], (r,)).r2) for r in ridges]
+    best = ridges[errors.index(max(errors))]
+    held_out = [data(150, seed, 60) for seed in (1, 2)]
+    held_out.append((held_out[0][0], -held_out[0][1]))  # on which another ridge would do better
+    for valid in held_out:
+        expected = linear_probe(train_x, train_y, *valid, ridges=(best,))
+        assert linear_probe(train_x, train_y, *valid, ridges=ridges) == expected
+        assert linear_probe(train_x, train_y, *valid, ridges=ridges[::-1]) == expected
+    alone = [linear_probe(train_x, train_y, *held_out[-1], ridges=(r,)) for r in ridges]
+    assert max(alone, key=lambda probe: sum(probe.r2)) != linear_probe(train_x, train_y, *held_out[-1], ridges=ridges)
+
+
+def test_the_fit_is_to_all_training_samples():
+    """A direction that only the last fifth shows is learnt, too."""
+    (train_x, train_y), valid = data(200, 0), data(100, 1)
+    train_x[:160, 11] = 5.0
+    assert min(linear_probe(train_x, train_y, *valid).r2) > 0.9
+
+
+def test_a_constant_target_has_r2_zero_and_decides_nothing():
+    (train_x, train_y), (valid_x, valid_y) = data(400, 0), data(150, 1)
+    constant = [torch.cat([y, torch.full((len(y), 1), 0.3)], dim=1) for y in (train_y, valid_y)]
+    without, probe = (linear_probe(train_x, a, valid_x, b) for a, b in ((train_y, valid_y), constant))
+    assert probe.r2[3] == 0 and probe.rmse[3] < 1e-6
+    assert probe.r2[:3] == pytest.approx(without.r2) and min(probe.r2[:3]) > 0.999
+    # Constant in evaluation only: an error of any size is no verdict on the others.
+    shifted = valid_y.clone()
+    shifted[:, 0] = 1000.0
+    probe = linear_probe(train_x, train_y, valid_x, shifted)
+    assert probe.r2[0] == 0 and probe.rmse[0] > 100 and min(probe.r2[1:]) > 0.999
+
+
+def test_two_samples_are_enough_for_a_figure():
+    (train_x, train_y), valid = data(2, 0), data(5, 1)
+    probe = linear_probe(train_x, train_y, *valid)
+    assert all(math.isfinite(v) for v in (*probe.r2, *probe.rmse))
 
 
 def test_constant_features_are_harmless():
