@@ -72,9 +72,10 @@ def command(
     }
     if out is not None:
         _save(out, facts, results)
-    if record:
-        record_results(setup.checkpoint, {setup.task.name: facts})
     click.echo(json.dumps(facts) if as_json else _table(facts, list(results)))
+    if record:
+        kept = {key: value for key, value in facts.items() if key not in ("task", "checkpoint")}
+        record_results(setup.checkpoint, {setup.task.name: kept | {"overrides": list(overrides)}})
 
 
 def _run(setup: Setup, episodes: int, seed: int, keep_failures: bool) -> Results:

@@ -1,8 +1,10 @@
 import csv
 import json
+import shutil
 
 import pytest
 
+from jepa_robot.errors import OutputError
 from jepa_robot.evaluation.goal_picture import start_and_goal
 from jepa_robot.evaluation.tasks import Task, episode_seed
 
@@ -61,6 +63,62 @@ def test_table_for_people(call, tiny_checkpoint):
     lines = out.strip().splitlines()
     assert lines[0].startswith("panda_reach, checkpoint") and "95% interval" in lines[1]
     assert [line.split()[0] for line in lines[2:]] == ["planner", "random", "ceiling"]
+
+
+def test_recorded_figures_are_in_the_header_and_the_weights_stay(call, tiny_checkpoint, tmp_path):
+    mine = tmp_path / "mine.safetensors"
+    shutil.copy(tiny_checkpoint, mine)
+    args = ("--episodes", 1, "--max-steps", 2, "--seed", 4, "--json")
+    code, out, _ = evaluate(call, "mine.safetensors", *args)
+    assert code == 0 and mine.read_bytes() == tiny_checkpoint.read_bytes()  # without --record
+
+    code, out, err = evaluate(call, "mine.safetensors", *args, "--record")
+    assert code == 0, err
+    facts = json.loads(out)
+    assert weights(mine) == weights(tiny_checkpoint)
+    before, after = (json.loads(call("info", path, "--json")[1]) for path in (tiny_checkpoint, "mine.safetensors"))
+    recorded = after["results"]["panda_reach"]
+    assert recorded == {k: v for k, v in facts.items() if k not in ("task", "checkpoint")} | {"overrides": list(FEW)}
+    assert recorded["planner"]["episodes"] == 1 and recorded["seed"] == 4
+    for field in ("kind", "contract", "model", "recipe"):
+        assert after[field] == before[field]
+    table = call("info", "mine.safetensors")[1]
+    assert "panda_reach.planner.success_rate" in table and "nothing has been measured yet" not in table
+
+    evaluate(call, "mine.safetensors", *args[:4], "--seed", 5, "--record")  # the newest figures of a task hold
+    results = json.loads(call("info", "mine.safetensors", "--json")[1])["results"]
+    assert list(results) == ["panda_reach"] and results["panda_reach"]["seed"] == 5
+    assert [p.name for p in tmp_path.iterdir()] == ["mine.safetensors"]
+
+
+def test_figures_are_recorded_in_a_shipped_checkpoint_by_its_name(call, tiny_checkpoint, tmp_path, monkeypatch):
+    from jepa_robot.models import checkpoint
+
+    monkeypatch.setattr(checkpoint, "SHIPPED", tmp_path / "shipped")
+    (tmp_path / "shipped").mkdir()
+    shutil.copy(tiny_checkpoint, tmp_path / "shipped" / "panda_reach.safetensors")
+    code, _, err = call("evaluate", *FEW, "--episodes", 1, "--max-steps", 1, "--record")
+    assert code == 0, err
+    assert checkpoint.read_metadata("panda_reach")["results"]["panda_reach"]["max_steps"] == 1
+    assert weights(tmp_path / "shipped" / "panda_reach.safetensors") == weights(tiny_checkpoint)
+
+
+def test_figures_are_printed_even_where_they_cannot_be_recorded(call, tiny_checkpoint, tmp_path, monkeypatch):
+    import jepa_robot.models.checkpoint
+
+    def full(*_):
+        raise OutputError("cannot be written (No space left on device)", where="mine.safetensors")
+
+    monkeypatch.setattr(jepa_robot.models.checkpoint, "record_results", full)
+    code, out, err = evaluate(call, tiny_checkpoint, "--episodes", 1, "--max-steps", 1, "--json", "--record")
+    assert code == 2 and json.loads(out)["planner"]["episodes"] == 1
+    assert err.splitlines()[-1].startswith("error: mine.safetensors: cannot be written")
+
+
+def weights(path):
+    """Bytes of every tensor: the file without its header, whose length comes first."""
+    content = path.read_bytes()
+    return content[8 + int.from_bytes(content[:8], "little") :]
 
 
 @pytest.mark.parametrize(

@@ -216,7 +216,52 @@ def test_bf16_reaches_the_model_and_leaves_actions_in_float32(toy, settings):
         build_planner(toy.Model(), dataclasses.replace(settings, dtype="fp17"))
 
 
+class Halved:
+    """Mixed into the toy model: a metric space in which the second latent dimension does not exist."""
+
+    def metric(self, latents):
+        return latents.flatten(-2)[..., :1]
+
+
+def test_energies_are_measured_in_the_metric_space_or_on_the_latents(toy, settings):
+    """One predicted frame, so every energy can be written down from where the point is."""
+    model = type("Model", (Halved, toy.Model), {})
+    found = {}
+    for space in ("metric", "latent"):
+        energy = dataclasses.replace(settings.energy, space=space, distance="l2", steps="last")
+        planner = build_planner(model(), dataclasses.replace(settings, horizon=1, energy=energy))
+        planner.reset(toy.draw(GOAL))
+        found[space] = planner, planner.plan(toy.Robot(START).observe())
+    way = np.array(START) - GOAL
+    assert found["metric"][1].diagnostics.energy_now == pytest.approx(way[0] ** 2, abs=1e-3)
+    assert found["latent"][1].diagnostics.energy_now == pytest.approx((way**2).mean(), abs=1e-3)
+    for space, wanted in (("metric", lambda left: left[0] ** 2), ("latent", lambda left: (left**2).mean())):
+        plan = found[space][1]
+        assert plan.energy == pytest.approx(wanted(way + plan.actions[0]), abs=1e-3)
+    # Both drive along x; only with all latents is there a reason to move along y.
+    assert found["metric"][1].actions[0, 0] > 0.9 * toy.step and found["latent"][1].actions[0, 0] > 0.9 * toy.step
+    assert found["latent"][1].actions[0, 1] > 0.9 * toy.step
+    robot = toy.Robot(START)
+    for _ in range(10):
+        robot.step(found["latent"][0].act(robot.observe()))
+    assert np.linalg.norm(robot.position - GOAL) < 0.03
+
+
+def test_the_latent_space_never_asks_for_the_metric(toy, settings):
+    class NoMetric(toy.Model):
+        def metric(self, latents):
+            raise AssertionError
+
+    energy = dataclasses.replace(settings.energy, space="latent")
+    planner = build_planner(NoMetric(), dataclasses.replace(settings, energy=energy))
+    planner.reset(torch.from_numpy(GOAL)[None])
+    assert run(planner, toy.Robot(START), 10)[-1] < 0.02
+
+
 def test_wrong_settings(toy, settings):
+    energy = dataclasses.replace(settings.energy, space="pixels")
+    with pytest.raises(ConfigError, match="energy space is 'pixels'.*expected metric or latent"):
+        build_planner(toy.Model(), dataclasses.replace(settings, energy=energy))
     with pytest.raises(ConfigError, match="iterations is 0"):
         build_planner(toy.Model(), dataclasses.replace(settings, iterations=0))
     with pytest.raises(ConfigError, match="context_frames is 0"):
