@@ -68,7 +68,7 @@ def test_an_episode_replays_in_the_simulator(recorded):
 
 def _generator_after_the_kind(episode):
     rng = np.random.default_rng(episode.seed)
-    assert rng.choice(["expert", "explore", "noisy"], p=[0.3, 0.4, 0.3]) == episode.kind
+    assert rng.choice(["explore", "noisy"], p=[0.7, 0.3]) == episode.kind
     return rng
 
 
@@ -76,6 +76,14 @@ def test_the_contract_is_the_task_s(recorded):
     with Task("panda_reach") as task, TrajectoryReader(recorded, task.contract) as reader:
         assert reader.env_args == {"env_name": "jepa_robot/PandaReach-v0", "type": "gymnasium", "env_kwargs": {}}
         assert reader.recipe["seed"] == 5 and reader.recipe["steps"] == 4
+
+
+def test_the_default_mix_has_no_expert(recorded):
+    """Its recipe says so, and most actions move the arm by more than a millimetre."""
+    with TrajectoryReader(recorded) as reader:
+        assert reader.recipe["mix"] == {"noisy": 0.3, "explore": 0.7}
+    actions = np.concatenate([episode.actions for episode in read_all(recorded)])
+    assert (np.linalg.norm(actions[:, :3], axis=1) > 1e-3).mean() > 0.8
 
 
 def test_workers_do_not_change_the_result(recorded, call):
