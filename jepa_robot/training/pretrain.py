@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from jepa_robot.data.dataset import TrajectoryArrays, WindowBatches, gather, window_starts
 from jepa_robot.models.encoder import TUBELET, EncoderConfig, VideoEncoder
@@ -21,9 +21,10 @@ from jepa_robot.training.health import effective_rank, linear_probe
 from jepa_robot.training.masks import MaskConfig, sample_masks
 from jepa_robot.training.optim import adamw, ema_update
 from jepa_robot.training.schedules import warmup_constant_decay
+from jepa_robot.training.spread import Spread
 
 PROBE_FRAMES = 2000
-SPREAD_FRAMES, SPREAD_DIMS = 4, 64  # frames of a clip, and dimensions, that the variance and covariance are taken of
+SPREAD_FRAMES = 4  # frames of a clip that are also encoded whole, for the variance and covariance
 
 
 @dataclass(frozen=True)
@@ -34,9 +35,7 @@ class PretrainConfig:
         clip_frames: T, even.
         masks: block shapes; every batch takes one of them in turn.
         motion: 0 counts all hidden tokens alike; 1 counts them by how much their pixels change in the clip.
-        variance, covariance: weights of VICReg's terms (as in C-JEPA, arXiv 2410.19560), here on a linear
-            projection of whole frames' latents: different frames have to look different to the encoder,
-            which masked prediction alone does not ask for.
+        variance, covariance: weights of the two terms of `jepa_robot.training.spread.Spread`.
         momentum: of the EMA teacher.
     """
 
@@ -94,8 +93,8 @@ class PretrainStage:
         self.encoder = VideoEncoder(encoder_config, contract.camera.mean, contract.camera.std).to(device)
         self.teacher = copy.deepcopy(self.encoder).requires_grad_(False)
         self.predictor = MaskedPredictor(encoder_config.width, predictor_config).to(device)
-        self.projector = nn.Linear(encoder_config.tokens * encoder_config.width, SPREAD_DIMS).to(device)
-        self.optimizer = adamw([self.encoder, self.predictor, self.projector], config.lr, config.weight_decay)
+        self.spread = Spread(encoder_config.tokens, encoder_config.width, seed, device)
+        self.optimizer = adamw([self.encoder, self.predictor], config.lr, config.weight_decay)
         self.batches = WindowBatches(arrays, train, config.clip_frames, config.batch_size, seed)
         self.seed = seed
         self.positions = self.encoder.positions(config.clip_frames // TUBELET)
@@ -117,8 +116,7 @@ class PretrainStage:
             predicted = self.predictor(latents, self.positions[visible], self.positions[hidden])
             terms = {"masked": losses.masked_latent(predicted, target, weights)}
             alone = self.encoder(frames[:, :: frames.shape[1] // SPREAD_FRAMES])
-            spread = self.projector(alone.flatten(2).flatten(0, 1))
-        terms["variance"], terms["covariance"] = losses.variance_covariance(spread)
+            terms["variance"], terms["covariance"] = self.spread(alone)
         return terms
 
     def step(self, index: int, steps: int) -> dict[str, float]:
@@ -160,13 +158,12 @@ class PretrainStage:
             "encoder": self.encoder.state_dict(),
             "teacher": self.teacher.state_dict(),
             "predictor": self.predictor.state_dict(),
-            "projector": self.projector.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "batches": self.batches.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        for name in ("encoder", "teacher", "predictor", "projector", "optimizer", "batches"):
+        for name in ("encoder", "teacher", "predictor", "optimizer", "batches"):
             getattr(self, name).load_state_dict(state[name])
 
 

@@ -12,16 +12,14 @@ from torch import Tensor
 from jepa_robot.data.dataset import TrajectoryArrays, WindowBatches, gather, window_starts
 from jepa_robot.models.world_model import WorldModel
 from jepa_robot.runtime import autocast
-from jepa_robot.training import losses
 from jepa_robot.training.dynamics import DynamicsConfig, dynamics_terms, prediction_figures, rollout_start, total
 from jepa_robot.training.optim import adamw
 from jepa_robot.training.pretrain import encode_rows, probe_frames, representation_figures
 from jepa_robot.training.schedules import warmup_constant_decay
+from jepa_robot.training.spread import Spread
 
 VALID_WINDOWS = 256
 STATISTICS_FRAMES = 4000
-PROJECTION_DIMS = 128
-SPREAD = 0.4  # standard deviation of the latents at which a projection has unit variance
 
 
 @dataclass(frozen=True)
@@ -31,9 +29,8 @@ class WorldConfig:
     Attributes:
         joint: whether the losses reach the encoder.
         frames: T of a training window; at least rollout_steps + 1.
-        variance, covariance: weights of VICReg's terms on a fixed random projection of a frame's latents, which
-            keep the encoder from collapsing when the dynamics loss reaches it (joint stage only). A learned
-            projection could satisfy them by amplifying what little is left.
+        variance, covariance: weights of the two terms of `jepa_robot.training.spread.Spread`, which keep the
+            encoder from collapsing when the dynamics loss reaches it (joint stage only).
         encoder_lr: learning rate of the encoder as a multiple of ``lr`` (joint stage only).
     """
 
@@ -78,14 +75,11 @@ class WorldStage:
         self.optimizer = adamw([model.predictor, model.metric_head], config.lr, config.weight_decay)
         for group in self.optimizer.param_groups:
             group["scale"] = 1.0
-        self.projection: Tensor | None = None  # [N * D, dims], fixed
+        self.spread: Spread | None = None
         self.latents: Tensor | None = None
         if config.joint:
             sizes = model.config.encoder
-            features = sizes.tokens * sizes.width
-            generator = torch.Generator().manual_seed(seed)
-            projection = torch.randn(features, PROJECTION_DIMS, generator=generator)
-            self.projection = (projection / (features**0.5 * SPREAD)).to(device)
+            self.spread = Spread(sizes.tokens, sizes.width, seed, device)
             for group in adamw([model.encoder], config.lr, config.weight_decay).param_groups:
                 self.optimizer.add_param_group({**group, "scale": config.encoder_lr})
         else:
@@ -118,9 +112,8 @@ class WorldStage:
             actions, states = windows.actions.to(self.device), windows.states.to(self.device)
             terms = dynamics_terms(self.model, c.dynamics, latents, actions, states, start)
             loss = total(c.dynamics, terms)
-            if self.projection is not None:
-                projected = latents.flatten(2).flatten(0, 1) @ self.projection
-                terms["variance"], terms["covariance"] = losses.variance_covariance(projected)
+            if self.spread is not None:
+                terms["variance"], terms["covariance"] = self.spread(latents)
                 loss = loss + c.variance * terms["variance"] + c.covariance * terms["covariance"]
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
