@@ -81,7 +81,8 @@ class Contract:
                     raise ContractError(f"{kind} {dim.name} has bounds [{dim.low}, {dim.high}]", expected="low < high")
                 if dim.integrates is not None and dim.integrates not in names:
                     raise ContractError(
-                        f"{kind} {dim.name} integrates into unknown state {dim.integrates!r}", expected=f"one of {names}"
+                        f"{kind} {dim.name} integrates into unknown state {dim.integrates!r}",
+                        expected=f"one of {names}",
                     )
 
     # -- views ------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ def command(overrides: tuple[str, ...]) -> None:
     from omegaconf import OmegaConf
 
     from jepa_robot.cli.config import compose, positive
-    from jepa_robot.cli.training import check_heads, encoder_config, prepare, recipe_entry, settings
+    from jepa_robot.cli.training import check_effect, check_heads, encoder_config, prepare, recipe_entry, settings
     from jepa_robot.errors import ConfigError
     from jepa_robot.models.checkpoint import save
     from jepa_robot.models.masked_predictor import MaskedPredictorConfig
@@ -33,8 +33,10 @@ def command(overrides: tuple[str, ...]) -> None:
     positive(config, "train.steps", "train.batch_size", "train.clip_frames", "train.lr", "train.evaluate_every")
     if config.train.clip_frames % 2 or config.train.clip_frames < 4:
         raise ConfigError(
-            f"is {config.train.clip_frames}", where="train.clip_frames", expected="an even number, 4 or more: two tubelets"
+            f"is {config.train.clip_frames}", where="train.clip_frames",
+            expected="an even number, 4 or more: two tubelets",
         )
+    check_effect(overrides, dict.fromkeys(("model.predictor", "model.metric"), "`train` makes that part"))
     check_heads(config, "encoder", "masked_predictor")
     data = prepare(config)
     sizes = encoder_config(config, data.contract)
@@ -46,7 +48,8 @@ def command(overrides: tuple[str, ...]) -> None:
             block_mask(sizes.grid, mask, np.random.default_rng(config.seed))
     except (KeyError, TypeError, ValueError) as error:
         raise ConfigError(
-            str(error), where="train.masks", expected="a list of {blocks, area, aspect, min_visible} that fits the picture"
+            str(error), where="train.masks",
+            expected="a list of {blocks, area, aspect, min_visible} that fits the picture",
         ) from error
     stage = PretrainStage(
         data.arrays, data.train, data.valid, data.contract, sizes,

@@ -22,7 +22,7 @@ def command(overrides: tuple[str, ...]) -> None:
     from omegaconf import OmegaConf
 
     from jepa_robot.cli.config import compose, positive
-    from jepa_robot.cli.training import check_heads, prepare, recipe_entry, settings
+    from jepa_robot.cli.training import check_effect, check_heads, prepare, recipe_entry, settings
     from jepa_robot.errors import ConfigError
     from jepa_robot.models import ModelConfig, WorldModel, load, load_encoder, read_metadata
     from jepa_robot.models.ac_predictor import PredictorConfig
@@ -44,23 +44,28 @@ def command(overrides: tuple[str, ...]) -> None:
     steps = config.train.dynamics.rollout_steps
     if not 2 <= steps < config.train.frames:
         raise ConfigError(
-            f"is {steps}", where="train.dynamics.rollout_steps", expected=f"2 to train.frames - 1 = {config.train.frames - 1}"
+            f"is {steps}", where="train.dynamics.rollout_steps",
+            expected=f"2 to train.frames - 1 = {config.train.frames - 1}",
         )
-    if config.start is not None and any(text.startswith("model") for text in overrides):
-        raise ConfigError("sizes are given, but start=CKPT has its own", where="model", mend="leave model out, or use encoder=CKPT")
+    if config.start is not None:
+        check_effect(overrides, {"model": "start=CKPT has sizes of its own"})
+    check_effect(overrides, {
+        "model.encoder": "the encoder's sizes are its checkpoint's", "model.masked_predictor": "`pretrain` makes that part",
+    })
     check_heads(config, "predictor")
     data = prepare(config)
     torch.manual_seed(config.seed)
     source = config.encoder or config.start
     header = read_metadata(source)
+    mend = "train on data of the same task and cameras"
     if config.start is not None:
         model = load(source)
-        model.contract.require(data.arrays.contract, str(source), str(config.data), "train on data of the same task and cameras")
+        model.contract.require(data.arrays.contract, str(source), str(config.data), mend)
         model.train().requires_grad_(True)
     else:
         encoder, _ = load_encoder(source)
         known = Contract.from_dict(header["contract"], source)
-        known.require(data.arrays.contract, str(source), str(config.data), "train on data of the same task and cameras")
+        known.require(data.arrays.contract, str(source), str(config.data), mend)
         # The encoder keeps seeing pixels normalised as in its pretraining, whatever this data's own statistics.
         contract = dataclasses.replace(data.contract, cameras=known.cameras)
         model = WorldModel(contract, ModelConfig(
@@ -72,13 +77,15 @@ def command(overrides: tuple[str, ...]) -> None:
     longest = model.config.predictor.max_frames
     if config.train.frames - 1 > longest:
         raise ConfigError(
-            f"is {config.train.frames}", where="train.frames", expected=f"at most model.predictor.max_frames + 1 = {longest + 1}"
+            f"is {config.train.frames}", where="train.frames",
+            expected=f"at most model.predictor.max_frames + 1 = {longest + 1}",
         )
     values = OmegaConf.to_container(config.train)
     run = {key: values.pop(key) for key in ("steps", "evaluate_every", "save_minutes")}
     stage = WorldStage(
         data.arrays, data.train, data.valid, model,
-        WorldConfig(dynamics=DynamicsConfig(**values.pop("dynamics")), **values), config.seed, device_of(config.device), config.dtype,
+        WorldConfig(dynamics=DynamicsConfig(**values.pop("dynamics")), **values),
+        config.seed, device_of(config.device), config.dtype,
     )
     out = Path(config.out)
     kept = settings(config, data=config.data, checkpoint=resolve(source))

@@ -6,6 +6,7 @@ import hashlib
 import importlib.metadata
 import logging
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,21 @@ def encoder_config(config: DictConfig, contract: Contract) -> EncoderConfig:
         return EncoderConfig(image_size=camera.height, **OmegaConf.to_container(config.model.encoder))
     except ValueError as error:
         raise ConfigError(str(error), where="model.encoder") from error
+
+
+def check_effect(overrides: Sequence[str], without: Mapping[str, str]) -> None:
+    """Refuse overrides that would change nothing.
+
+    Args:
+        without: why each section, such as ``model.encoder``, has no effect in this run.
+
+    Raises:
+        ConfigError: names the first override of such a section.
+    """
+    for text in overrides:
+        for section, reason in without.items():
+            if text.partition("=")[0] == section or text.startswith(f"{section}."):
+                raise ConfigError(f"has no effect here: {reason}", where=f"override {text!r}", mend="leave it out")
 
 
 def check_heads(config: DictConfig, *parts: str) -> None:

@@ -63,7 +63,7 @@ class TrueStatePolicy:
         self.contract, self.settings = contract, settings
         self.optimizer = build_optimizer(contract, settings)
         self.arrival = build_arrival(settings)
-        self.distance = LatentDistance("l2", "last" if settings.energy.steps == "last" else "all")
+        self.distance = LatentDistance("l2", settings.energy.steps)
         self.matrix = torch.from_numpy(contract.integration_matrix())
         self.low, self.high = torch.from_numpy(contract.state_low), torch.from_numpy(contract.state_high)
         self.metres = torch.tensor([d.unit == "m" for d in contract.states])

@@ -49,7 +49,9 @@ def resolve(path_or_name: str | os.PathLike[str]) -> Path:
     raise CheckpointError("no such checkpoint", where=path_or_name, expected=f"a .safetensors file or one of {names}")
 
 
-def save(path: str | os.PathLike[str], module: nn.Module, kind: str, contract: Contract, recipe: list, results: dict) -> None:
+def save(
+    path: str | os.PathLike[str], module: nn.Module, kind: str, contract: Contract, recipe: list, results: dict
+) -> None:
     """Write weights and header; the old file or the new one, never half of one.
 
     Args:

@@ -18,8 +18,7 @@ from jepa_robot.models.attention import Cache
 from jepa_robot.models.encoder import EncoderConfig, VideoEncoder
 from jepa_robot.spec import Contract, Dim
 
-
-STANDARDISE_FLOOR = 0.02
+STANDARDISE_FLOOR = 0.02  # least standard deviation that latents are divided by
 
 
 @dataclass(frozen=True)
@@ -121,9 +120,12 @@ class ModelConfig:
 
 
 def _moments(dims: tuple[Dim, ...], kind: str) -> tuple[Tensor, Tensor]:
+    """Means and standard deviations, each [len(dims)]."""
     for dim in dims:
         if dim.mean is None or dim.std is None:
-            raise ContractError(f"{kind} {dim.name} has no normalisation", expected="a model's contract, with mean and std")
+            raise ContractError(
+                f"{kind} {dim.name} has no normalisation", expected="a model's contract, with mean and std"
+            )
     return torch.tensor([d.mean for d in dims]), torch.tensor([d.std for d in dims])
 
 
@@ -140,7 +142,8 @@ class WorldModel(nn.Module):
         size = config.encoder.image_size
         if (camera.height, camera.width) != (size, size):
             raise ContractError(
-                f"camera {camera.name} is {camera.height}x{camera.width} pixels", expected=f"{size}x{size} as the encoder"
+                f"camera {camera.name} is {camera.height}x{camera.width} pixels",
+                expected=f"{size}x{size} as the encoder",
             )
         if camera.mean is None or camera.std is None:
             raise ContractError(f"camera {camera.name} has no normalisation", expected="a model's contract")

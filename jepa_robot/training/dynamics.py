@@ -34,7 +34,9 @@ class DynamicsConfig:
     stop_gradient: bool
 
 
-def rollout_from(model: WorldModel, latents: Tensor, actions: Tensor, states: Tensor, start: int, first: Tensor, steps: int) -> Tensor:
+def rollout_from(
+    model: WorldModel, latents: Tensor, actions: Tensor, states: Tensor, start: int, first: Tensor, steps: int
+) -> Tensor:
     """Predict frames start + 1 .. start + steps from true frames 0 .. start and the model's own predictions.
 
     latents [B, T, N, D], actions [B, T - 1, A], states [B, T, P] (true states, as V-JEPA 2-AC);
@@ -56,8 +58,8 @@ def dynamics_terms(
 ) -> dict[str, Tensor]:
     """Teacher forcing, rollout, displacement and metric error of one batch.
 
-    latents [B, T, N, D] may carry gradients (joint training). ``start`` is the 0-based last true frame
-    of the rollout.
+    latents [B, T, N, D] may carry gradients (joint training), actions [B, T - 1, A], states [B, T, P].
+    ``start`` is the 0-based last true frame of the rollout. -> scalars.
     """
     target = latents.detach() if config.stop_gradient else latents
     predicted = model.predict(latents[:, :-1], actions, states[:, :-1])
@@ -99,8 +101,8 @@ def prediction_figures(model: WorldModel, latents: Tensor, actions: Tensor, stat
     latents [B, T, N, D], actions [B, T - 1, A], states [B, T, P]. For k steps ahead: squared error of
     the rolled-out latents, of copying the first frame, and of the mean latent; and the error of the
     metric vector of the prediction and of the copy (root mean square over dimensions, in standard
-    deviations of the state). And, for each
-    dimension that actions move, the error of displacements read off the metric space, in physical units.
+    deviations of the state). And, for each dimension that actions move, the error of displacements read
+    off the metric space, in physical units.
     """
     steps = min(latents.shape[1] - 1, model.config.predictor.max_frames)
     sequence = latents[:, :1]

@@ -158,7 +158,9 @@ def _resume(stage: Stage, out: Path, settings: dict[str, Any]) -> tuple[int, flo
     try:
         stage.load_state_dict(parts)
     except (KeyError, RuntimeError, ValueError) as error:  # a checkpoint or data set that was replaced in place
-        raise OutputError(f"does not fit this model and data ({error})", where=path, mend="delete it to start over") from error
+        raise OutputError(
+            f"does not fit this model and data ({error})", where=path, mend="delete it to start over"
+        ) from error
     logger.info("going on at step %d", step)
     return step, seconds, figures
 

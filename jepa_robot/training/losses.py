@@ -41,7 +41,10 @@ def rollout(predicted: Tensor, latents: Tensor, start: int, exponent: float) -> 
 
 
 def variance_covariance(x: Tensor) -> tuple[Tensor, Tensor]:
-    """VICReg's two collapse terms (arXiv 2105.04906, equations 1 and 3) over samples [n, d] -> (variance, covariance)."""
+    """VICReg's two collapse terms (arXiv 2105.04906, equations 1 and 3).
+
+    Samples [n, d] -> (variance, covariance), scalars.
+    """
     with torch.autocast(x.device.type, enabled=False):  # in bf16 the difference of two large sums would cancel
         x = x.float()
         x = x - x.mean(0)

@@ -8,8 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-
-ATTEMPTS = 100
+ATTEMPTS = 100  # until a block is found that leaves enough visible
 
 
 @dataclass(frozen=True)

@@ -293,7 +293,17 @@ def test_sources_that_cannot_be_used(call, data, encoder, tmp_path):
 
 @pytest.mark.parametrize("override", ["model.predictor.width=24", "model=tiny", "model.metric.hidden=8"])
 def test_sizes_beside_a_world_model_that_has_its_own(call, data, world, override):
-    refused(call("train", f"data={data}", f"start={world}", *RUN, override), "model: sizes are given", "encoder=CKPT")
+    refused(call("train", f"data={data}", f"start={world}", *RUN, override), f"'{override}': has no effect", "start=CKPT")
+
+
+def test_sizes_of_parts_that_another_verb_makes(call, data, encoder):
+    for verb, override in (
+        (("train", f"encoder={encoder}", *TRAIN), "model.encoder.width=24"),
+        (("train", f"encoder={encoder}", *TRAIN), "model.masked_predictor.depth=2"),
+        (("pretrain", *PRETRAIN), "model.predictor.max_frames=2"),
+        (("pretrain", *PRETRAIN), "model.metric.hidden=2"),
+    ):
+        refused(call(*verb, f"data={data}", override), f"override '{override}': has no effect here", "leave it out")
 
 
 def test_another_file_under_the_same_name_is_another_input(call, data, encoder, tmp_path):
