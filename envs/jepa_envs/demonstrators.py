@@ -6,7 +6,6 @@ closedness); the arm is within a tenth of a millimetre of it at the end of a ste
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Protocol
 
 import numpy as np
@@ -116,18 +115,3 @@ def make_demonstrator(kind: str, rng: np.random.Generator) -> Demonstrator:
     if kind == "explore":
         return Explorer(rng)
     raise ValueError(f"demonstrator {kind!r} is unknown, expected one of {KINDS}")
-
-
-def sample_kind(rng: np.random.Generator, weights: Mapping[str, float]) -> str:
-    """Draw a kind with probability proportional to its weight.
-
-    Raises:
-        ValueError: an unknown kind, a negative weight, or no positive one.
-    """
-    unknown = set(weights) - set(KINDS)
-    if unknown:
-        raise ValueError(f"demonstrator {sorted(unknown)[0]!r} is unknown, expected one of {KINDS}")
-    values = np.array([weights.get(kind, 0.0) for kind in KINDS], float)
-    if not (np.all(np.isfinite(values)) and np.all(values >= 0) and values.sum() > 0):
-        raise ValueError(f"demonstrator weights are {dict(weights)}, expected numbers >= 0, one of them > 0")
-    return KINDS[rng.choice(len(KINDS), p=values / values.sum())]

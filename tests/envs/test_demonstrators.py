@@ -5,7 +5,7 @@ from __future__ import annotations
 import jepa_envs
 import numpy as np
 import pytest
-from jepa_envs.demonstrators import KINDS, make_demonstrator, sample_kind
+from jepa_envs.demonstrators import KINDS, make_demonstrator
 from jepa_envs.panda import HIGH, LOW, Panda
 from jepa_envs.panda_reach import ACTION_HIGH
 
@@ -57,16 +57,6 @@ def test_actions_are_inside_the_bounds_and_repeat_with_the_seed(kind: str) -> No
     np.testing.assert_array_equal(actions, trajectory(kind, 0, 40)[1])
 
 
-def test_kinds_are_drawn_by_weight() -> None:
-    rng = np.random.default_rng(0)
-    drawn = [sample_kind(rng, {"expert": 1, "explore": 3}) for _ in range(1000)]
-    assert set(drawn) == {"expert", "explore"}
-    assert 200 < drawn.count("expert") < 300
-
-
-@pytest.mark.parametrize("weights", [{"dance": 1.0}, {"expert": -1.0, "noisy": 2.0}, {"expert": 0.0}, {}], ids=str)
-def test_wrong_weights_and_kinds_are_refused(weights: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match="demonstrator"):
-        sample_kind(np.random.default_rng(0), weights)
-    with pytest.raises(ValueError, match="expert"):
+def test_an_unknown_kind_is_refused() -> None:
+    with pytest.raises(ValueError, match="'dance' is unknown.*expert"):
         make_demonstrator("dance", np.random.default_rng(0))
