@@ -7,8 +7,10 @@ MuJoCo reads the choice when it is imported, so the other modules take it from h
 from __future__ import annotations
 
 import ctypes
+import importlib.util
 import os
 import platform
+from pathlib import Path
 
 MISSING = (
     "no OpenGL to draw pictures with; expected EGL or OSMesa; "
@@ -30,6 +32,22 @@ def choose_backend() -> None:
         return
     osmesa = not _egl_has_device() and _loads("libOSMesa.so.8", "libOSMesa.so.6", "libOSMesa.so")
     os.environ["MUJOCO_GL"] = "osmesa" if osmesa else "egl"
+
+
+def load_triton() -> None:
+    """Load Triton's library, if it is installed; to be called before Mesa's is loaded.
+
+    Mesa's software driver makes the symbols of its LLVM global. Triton, which torch's optimizers import, has an LLVM
+    of another version in it, and crashes the process when it comes second.
+    """
+    found = importlib.util.find_spec("triton")
+    if found is None or found.origin is None:
+        return
+    for library in Path(found.origin).parent.glob("_C/libtriton*.so"):
+        try:
+            ctypes.CDLL(str(library))
+        except OSError:
+            continue  # it is broken, and will say so to whoever imports it
 
 
 def _loads(*names: str) -> bool:
@@ -56,6 +74,7 @@ def _egl_has_device() -> bool:
     return bool(query(0, None, ctypes.byref(count))) and count.value > 0
 
 
+load_triton()
 choose_backend()
 try:
     import mujoco  # noqa: F401

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import multiprocessing
 import os
 import platform
@@ -98,3 +99,17 @@ def test_worker_processes_draw_the_same(method: str) -> None:
     np.testing.assert_array_equal(queue.get(timeout=60), expected)
     worker.join(timeout=60)
     assert worker.exitcode == 0
+
+
+@pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="Triton is not installed")
+def test_triton_can_be_imported_after_drawing() -> None:
+    """Its LLVM and Mesa's do not go together in the other order: the process would die."""
+    code = """
+import jepa_envs
+env = jepa_envs.make("panda_reach")
+env.reset(seed=0)
+import triton._C.libtriton
+env.step(env.action_space.low)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
