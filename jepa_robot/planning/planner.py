@@ -73,8 +73,8 @@ class Planner:
         """
         if isinstance(goal, np.ndarray):
             self._check_image(goal, GoalError, "goal picture")
-        elif goal.ndim != 2:
-            raise GoalError(f"goal latents have shape {list(goal.shape)}", expected="[N, D]")
+        elif not isinstance(goal, Tensor) or goal.ndim != 2:
+            raise GoalError(f"goal is {_describe(goal)}", expected="a uint8 picture, or latents: a tensor [N, D]")
         with torch.inference_mode(), autocast(self.device, self.dtype):
             latents = self._encode(goal) if isinstance(goal, np.ndarray) else goal.to(self.device)
             self._goal = self._measure(latents)
@@ -181,6 +181,6 @@ class Planner:
 
 
 def _describe(array: object) -> str:
-    if isinstance(array, np.ndarray):
+    if isinstance(array, (np.ndarray, Tensor)):
         return f"{array.dtype} {list(array.shape)}"
     return type(array).__name__

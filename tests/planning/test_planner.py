@@ -186,6 +186,12 @@ def test_wrong_pictures(planner, image, found):
         planner.act(Observation(image, np.zeros(2, np.float32)))
 
 
+@pytest.mark.parametrize("goal", [[[0.0]], "goal.png", torch.zeros(3), torch.zeros(1, 1, 2), None])
+def test_a_goal_that_is_neither_picture_nor_latents(planner, goal):
+    with pytest.raises(GoalError, match="goal is .*expected a uint8 picture, or latents"):
+        planner.reset(goal)
+
+
 @pytest.mark.parametrize(
     "state", [np.zeros(3, np.float32), np.zeros(2, np.float64), np.array([0, np.nan], np.float32), [0.0, 0.0]]
 )
