@@ -90,6 +90,7 @@ def command(overrides: tuple[str, ...]) -> None:
     out = Path(config.out)
     kept = settings(config, data=config.data, checkpoint=resolve(source))
     outcome = loop.run(stage, out, kept, **run)
+    stage.calibrate()
     entry = recipe_entry("joint" if config.train.joint else "frozen", config, kept, data, outcome)
     path = out / "world_model.safetensors"
     save(path, stage.model, "world_model", model.contract, [*header["recipe"], entry], {})

@@ -11,7 +11,8 @@ from torch import Tensor
 from jepa_robot.errors import GoalError
 from jepa_robot.evaluation.episodes import Decision, Goal
 from jepa_robot.evaluation.tasks import Task
-from jepa_robot.planning.build import build_arrival, build_optimizer
+from jepa_robot.planning.arrival import ArrivalRule
+from jepa_robot.planning.build import build_optimizer
 from jepa_robot.planning.energy import LatentDistance
 from jepa_robot.planning.optimizers.base import search
 from jepa_robot.planning.planner import Planner
@@ -55,6 +56,8 @@ class RandomPolicy:
 class TrueStatePolicy:
     """The same optimizer and arrival rule on the true state instead of pictures. The ceiling.
 
+    Only the rule's tolerance is left out: it is in the units of the model's energy.
+
     The state s [P] moves as the contract says, s' = clip(s + a M) with the integration matrix M [A, P],
     and the energy is the squared distance to the goal's state over the dimensions measured in metres.
     """
@@ -62,7 +65,7 @@ class TrueStatePolicy:
     def __init__(self, contract: Contract, settings: PlannerSettings):
         self.contract, self.settings = contract, settings
         self.optimizer = build_optimizer(contract, settings)
-        self.arrival = build_arrival(settings)
+        self.arrival = ArrivalRule(settings.arrival.patience, settings.arrival.min_improvement)
         self.distance = LatentDistance("l2", settings.energy.steps)
         self.matrix = torch.from_numpy(contract.integration_matrix())
         self.low, self.high = torch.from_numpy(contract.state_low), torch.from_numpy(contract.state_high)

@@ -158,6 +158,8 @@ class WorldModel(nn.Module):
             self.register_buffer(name, value, persistent=False)
         for name, value in zip(("state_mean", "state_std"), _moments(contract.states, "state")):
             self.register_buffer(name, value, persistent=False)
+        # Set at the end of training, see `jepa_robot.training.dynamics.displacement_error`.
+        self.register_buffer("metric_error", torch.ones(config.metric.dims))
         self.register_buffer("integration", torch.from_numpy(contract.integration_matrix()), persistent=False)
         self.register_buffer("state_low", torch.from_numpy(contract.state_low), persistent=False)
         self.register_buffer("state_high", torch.from_numpy(contract.state_high), persistent=False)
@@ -227,6 +229,14 @@ class WorldModel(nn.Module):
             predicted.append(latents)
         return torch.stack(predicted, dim=1)
 
-    def metric(self, latents: Tensor) -> Tensor:
-        """latents [..., N, D] -> [..., M], the space in which energies are measured."""
+    def displacement(self, latents: Tensor) -> Tensor:
+        """latents [..., N, D] -> [..., M], differences of which are displacements, in standard deviations of the state."""
         return self.metric_head(self.standardise(latents))
+
+    def metric(self, latents: Tensor) -> Tensor:
+        """latents [..., N, D] -> [..., M], the space in which energies are measured.
+
+        Displacements in units of the model's own error: what it predicts or sees badly counts little, and a
+        squared distance of about 1 a dimension is as close as it can tell.
+        """
+        return self.displacement(latents) / self.metric_error

@@ -29,8 +29,9 @@ def build_optimizer(contract: Contract, settings: PlannerSettings, device: torch
 
 
 def build_arrival(settings: PlannerSettings) -> ArrivalRule:
-    """The arrival rule."""
-    return ArrivalRule(settings.arrival.patience, settings.arrival.min_improvement, settings.arrival.tolerance)
+    """The arrival rule; its tolerance holds in the metric space alone, whose unit is the model's own error."""
+    tolerance = settings.arrival.tolerance if settings.energy.space == "metric" else None
+    return ArrivalRule(settings.arrival.patience, settings.arrival.min_improvement, tolerance)
 
 
 def build_planner(model: WorldModel, settings: PlannerSettings | None = None, seed: int = 0) -> Planner:

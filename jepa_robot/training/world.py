@@ -12,7 +12,14 @@ from torch import Tensor
 from jepa_robot.data.dataset import TrajectoryArrays, WindowBatches, gather, window_starts
 from jepa_robot.models.world_model import WorldModel
 from jepa_robot.runtime import autocast
-from jepa_robot.training.dynamics import DynamicsConfig, dynamics_terms, prediction_figures, rollout_start, total
+from jepa_robot.training.dynamics import (
+    DynamicsConfig,
+    displacement_error,
+    dynamics_terms,
+    prediction_figures,
+    rollout_start,
+    total,
+)
 from jepa_robot.training.optim import adamw
 from jepa_robot.training.pretrain import encode_rows, probe_frames, representation_figures
 from jepa_robot.training.schedules import warmup_constant_decay
@@ -123,17 +130,25 @@ class WorldStage:
 
     def evaluate(self) -> dict[str, float]:
         """Held-out prediction errors beside copying and the mean; in the joint stage also the encoder's health."""
-        starts = window_starts(self.arrays, self.valid, self.config.frames)
-        chosen = starts[np.linspace(0, len(starts) - 1, min(VALID_WINDOWS, len(starts))).astype(int)]
-        windows = gather(self.arrays, chosen, self.config.frames)
         with torch.inference_mode(), autocast(self.device, self.dtype):
-            latents = self._latents(windows.frames, windows.index)
-            figures = prediction_figures(
-                self.model, latents, windows.actions.to(self.device), windows.states.to(self.device)
-            )
+            figures = prediction_figures(self.model, *self._held_out())
         if self.config.joint:
             figures |= representation_figures(self.model.encoder, self.arrays, self.train, self.valid)
         return figures
+
+    def calibrate(self) -> None:
+        """After training: measure the error that the metric space is scaled by, on held-out episodes."""
+        with torch.inference_mode(), autocast(self.device, self.dtype):
+            error = displacement_error(self.model, *self._held_out())
+        self.model.metric_error.copy_(error)
+
+    def _held_out(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Latents [B, T, N, D], actions [B, T - 1, A] and states [B, T, P] of evenly spread held-out windows."""
+        starts = window_starts(self.arrays, self.valid, self.config.frames)
+        chosen = starts[np.linspace(0, len(starts) - 1, min(VALID_WINDOWS, len(starts))).astype(int)]
+        windows = gather(self.arrays, chosen, self.config.frames)
+        latents = self._latents(windows.frames, windows.index)
+        return latents, windows.actions.to(self.device), windows.states.to(self.device)
 
     def _parts(self) -> dict[str, Any]:
         return {"model": self.model, "optimizer": self.optimizer, "batches": self.batches}

@@ -11,9 +11,6 @@ from jepa_robot.evaluation.tasks import Task
 from jepa_robot.models import load, read_metadata
 from jepa_robot.models.checkpoint import SHIPPED
 
-pytestmark = pytest.mark.skipif(
-    not (SHIPPED / "panda_reach.safetensors").exists(), reason="jepa_robot/checkpoints/panda_reach.safetensors missing"
-)
 GOAL = Path(__file__).parents[2] / "datasets" / "goals" / "panda_reach_seed3.png"
 
 

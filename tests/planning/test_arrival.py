@@ -1,7 +1,10 @@
+import dataclasses
+
 import pytest
 
 from jepa_robot.errors import ConfigError
 from jepa_robot.planning.arrival import ArrivalRule
+from jepa_robot.planning.build import build_arrival
 
 
 def steps_until_arrival(rule, energies):
@@ -35,3 +38,11 @@ def test_reset_forgets():
 def test_wrong_settings(values):
     with pytest.raises(ConfigError, match="expected"):
         ArrivalRule(*values)
+
+
+def test_a_tolerance_is_for_the_metric_space(settings):
+    arrival = dataclasses.replace(settings.arrival, tolerance=0.5)
+    for space, ends in (("metric", True), ("latent", False)):
+        energy = dataclasses.replace(settings.energy, space=space)
+        rule = build_arrival(dataclasses.replace(settings, energy=energy, arrival=arrival))
+        assert rule.update(0.4) is ends

@@ -37,7 +37,7 @@ class Counter(torch.nn.Module):
         self.calls.append((latents, actions, states))
         return self.gain * latents + self.step
 
-    def metric(self, latents):
+    def displacement(self, latents):
         return latents.flatten(-2)[..., :2]
 
     def normalise_states(self, states):

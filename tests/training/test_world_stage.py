@@ -184,3 +184,20 @@ def test_a_frozen_stage_after_a_joint_one_keeps_its_statistics(world_stage):
     frozen = world_stage(model=joint.model)
     frozen.step(0, 10)
     assert_same(frozen.model.standardise.state_dict(), before)
+
+
+def test_calibration_measures_the_error_of_one_step_predictions(world_stage):
+    stage = world_stage()
+    model = stage.model
+    stage.calibrate()
+    latents, actions, states = stage._held_out()
+    errors = []
+    for b in range(len(latents)):
+        for t in range(latents.shape[1] - 1):
+            step = model.predict(latents[b : b + 1, t : t + 1], actions[b : b + 1, t : t + 1], states[b : b + 1, t : t + 1])
+            moved = model.normalise_states(states[b, t + 1])[model.integration.sum(0) > 0]
+            errors.append(model.displacement(step[0, 0]) - moved)
+    errors = torch.stack(errors).detach()
+    expected = ((errors - errors.mean(0)) ** 2).mean(0).sqrt()
+    torch.testing.assert_close(model.metric_error, expected, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(model.metric(latents) * expected, model.displacement(latents), rtol=1e-3, atol=1e-3)
