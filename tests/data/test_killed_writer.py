@@ -24,12 +24,12 @@ from jepa_robot.spec import Camera, Contract, Dim
 contract = Contract("toy", (Camera("front", 16, 16),), 5.0, (Dim("dx", "m", "base", -1, 1, "x"),),
                     (Dim("x", "m", "base", -1, 1),))
 with TrajectoryWriter(sys.argv[1], contract, {}) as writer:
-    print("ready", flush=True)
     while True:
         i = len(writer)
         frames = np.full((9, 16, 16, 3), i % 256, np.uint8)
         writer.append(Episode(frames, np.zeros((9, 1), np.float32), np.full((8, 1), i / 1e6, np.float32), "x", i))
         writer.flush()
+        print("flushed", flush=True)
 """
 
 
@@ -37,16 +37,17 @@ with TrajectoryWriter(sys.argv[1], contract, {}) as writer:
 def test_sigkill(tmp_path):
     path = tmp_path / "toy.h5"
     before = 0
-    for delay in (0.05, 0.21, 0.13, 0.32):
+    for flushes, delay in ((1, 0.0), (20, 0.013), (7, 0.002), (3, 0.031)):
         command = [sys.executable, "-c", WRITER, str(path)]
         process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
-        assert process.stdout.readline() == "ready\n"
+        for _ in range(flushes):
+            assert process.stdout.readline() == "flushed\n"
         time.sleep(delay)
         process.send_signal(signal.SIGKILL)
         process.wait()
         process.stdout.close()
         with TrajectoryReader(path) as reader:
-            assert len(reader) > before
+            assert len(reader) >= before + flushes
             for i in range(len(reader)):
                 episode = reader.read(i)
                 assert episode.seed == i
