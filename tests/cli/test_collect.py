@@ -195,6 +195,7 @@ def test_killed(tmp_path):
     path = tmp_path / "new.h5"
     process = start(path, "--workers", "2")
     wait_for_episodes(path, 300_000)
+    time.sleep(3)  # episodes become permanent once a second: let that happen at least once
     process.kill()
     process.communicate(timeout=60)  # ends when the workers do: they hold its output, too
     episodes = read_all(path)
