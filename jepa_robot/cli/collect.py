@@ -52,7 +52,8 @@ def command(
     A file that exists is continued: run the same command again after an interruption, or with more
     episodes. The result does not depend on the number of workers.
     """
-    from jepa_robot.evaluation.collection import Recipe, collect
+    from jepa_robot.evaluation.collection import collect
+    from jepa_robot.evaluation.recipe import Recipe
 
     recipe = Recipe(task=task, seed=seed, steps=steps, mix=parse_mix(mix), image_size=image_size)
     with tqdm(total=episodes, unit="episode", disable=not sys.stderr.isatty()) as bar:

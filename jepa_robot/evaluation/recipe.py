@@ -1,0 +1,76 @@
+"""What a recorded episode is made from.
+
+Episode i follows from (recipe's seed, i) and from nothing else.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from jepa_robot.data.format import STATE_KEY, Episode
+from jepa_robot.errors import ConfigError
+from jepa_robot.evaluation.tasks import Task
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides what episode i is.
+
+    Attributes:
+        task: short name of the task.
+        seed: of all episodes.
+        steps: actions in an episode.
+        mix: share of each kind of demonstrator; they add up to one.
+        image_size: height and width of the pictures in pixels; the task's own where None.
+    """
+
+    task: str
+    seed: int
+    steps: int
+    mix: dict[str, float]
+    image_size: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise ConfigError(f"is {self.steps}", where="steps", expected="at least 1")
+        shares = list(self.mix.values())
+        if not shares or any(not share >= 0 for share in shares) or not np.isclose(sum(shares), 1.0):
+            raise ConfigError(
+                f"is {self.mix}", where="mix", expected="shares that add up to 1, such as expert=0.5,noisy=0.5"
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+
+def recording_seed(recipe: Recipe, index: int) -> int:
+    """Seed of everything in episode ``index``, below 2**63."""
+    return int(np.random.SeedSequence((recipe.seed, index)).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def record_episode(task: Task, recipe: Recipe, index: int) -> Episode:
+    """Episode ``index`` of ``recipe``: recipe.steps actions, recipe.steps + 1 frames."""
+    from jepa_envs.demonstrators import make_demonstrator
+
+    seed = recording_seed(recipe, index)
+    rng = np.random.default_rng(seed)
+    kinds = sorted(recipe.mix)
+    shares = np.array([recipe.mix[kind] for kind in kinds])
+    kind = str(rng.choice(kinds, p=shares / shares.sum()))
+    env, camera = task.env, task.contract.camera.name
+    start, goal = env.sample_start_and_goal(rng)
+    observation, _ = env.reset(seed=seed, options={"state": start, "goal_state": goal})
+    demonstrator = make_demonstrator(kind, rng)
+    low, high = env.action_space.low, env.action_space.high
+    frames, states, actions = [observation[camera]], [observation[STATE_KEY]], []
+    for _ in range(recipe.steps):
+        action = np.clip(np.asarray(demonstrator.act(env.state(), goal), np.float32), low, high)
+        observation, *_ = env.step(action)
+        frames.append(observation[camera])
+        states.append(observation[STATE_KEY])
+        actions.append(action)
+    return Episode(np.stack(frames), np.stack(states), np.stack(actions), kind=kind, seed=seed)
