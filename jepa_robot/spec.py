@@ -74,11 +74,21 @@ class Contract:
     format: str = field(default=FORMAT)
 
     def __post_init__(self) -> None:
+        if not self.cameras:
+            raise ContractError("contract has no camera", expected="at least one")
+        for name, rate in (("fps", self.fps), ("action_repeat", self.action_repeat)):
+            if not 0 < rate < np.inf:
+                raise ContractError(f"contract has {name} {rate}", expected="a number above 0")
+        for camera in self.cameras:
+            if camera.std is not None and not min(camera.std) > 0:
+                raise ContractError(f"camera {camera.name} has standard deviations {camera.std}", expected="above 0")
         names = [d.name for d in self.states]
         for kind, dims in (("action", self.actions), ("state", self.states)):
             for dim in dims:
                 if not dim.low < dim.high:
                     raise ContractError(f"{kind} {dim.name} has bounds [{dim.low}, {dim.high}]", expected="low < high")
+                if dim.std is not None and not dim.std > 0:
+                    raise ContractError(f"{kind} {dim.name} has standard deviation {dim.std}", expected="above 0")
                 if dim.integrates is not None and dim.integrates not in names:
                     raise ContractError(
                         f"{kind} {dim.name} integrates into unknown state {dim.integrates!r}",
@@ -135,7 +145,7 @@ class Contract:
         """Inverse of `to_dict`.
 
         Raises:
-            ContractError: an unknown version, a missing or an unknown field.
+            ContractError: an unknown version, a missing or an unknown field, or an impossible value.
         """
         if not isinstance(data, dict) or data.get("format") != FORMAT:
             found = data.get("format") if isinstance(data, dict) else type(data).__name__
@@ -148,7 +158,9 @@ class Contract:
             values["actions"] = tuple(Dim(**d) for d in data["actions"])
             values["states"] = tuple(Dim(**d) for d in data["states"])
             return cls(**values)
-        except (KeyError, TypeError) as error:
+        except ContractError as error:
+            raise ContractError(error.what, where=where, expected=error.expected) from error
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ContractError(f"contract is malformed ({error})", where=where, expected=FORMAT) from error
 
     @classmethod

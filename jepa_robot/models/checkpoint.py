@@ -22,7 +22,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from jepa_robot.errors import CheckpointError
+from jepa_robot.errors import CheckpointError, ContractError
 from jepa_robot.files import atomic_path
 from jepa_robot.models.ac_predictor import PredictorConfig
 from jepa_robot.models.encoder import EncoderConfig, VideoEncoder
@@ -30,6 +30,7 @@ from jepa_robot.models.world_model import MetricConfig, ModelConfig, WorldModel
 from jepa_robot.spec import Contract
 
 HEADER = "jepa_robot"
+_FIELDS = {"kind": str, "contract": dict, "model": dict, "recipe": list, "results": dict}
 SHIPPED = Path(__file__).parent.parent / "checkpoints"
 
 
@@ -45,8 +46,12 @@ def resolve(path_or_name: str | os.PathLike[str]) -> Path:
     shipped = SHIPPED / f"{path_or_name}.safetensors"
     if path.name == str(path_or_name) and shipped.is_file():
         return shipped
-    names = sorted(p.stem for p in SHIPPED.glob("*.safetensors"))
-    raise CheckpointError("no such checkpoint", where=path_or_name, expected=f"a .safetensors file or one of {names}")
+    names = [p.stem for p in sorted(SHIPPED.glob("*.safetensors"))]
+    raise CheckpointError(
+        "is a folder" if path.is_dir() else "no such checkpoint",
+        where=path_or_name,
+        expected=" or ".join(["a .safetensors file", *names]),
+    )
 
 
 def save(
@@ -98,13 +103,19 @@ def read_metadata(path_or_name: str | os.PathLike[str]) -> dict[str, Any]:
     try:
         with safe_open(path, framework="pt") as file:
             header = json.loads((file.metadata() or {})[HEADER])
-        header["kind"], header["contract"], header["model"], header["recipe"], header["results"]
+        wrong = [name for name, kind in _FIELDS.items() if not isinstance(header[name], kind)]
     except (SafetensorError, OSError, ValueError, TypeError) as error:
         raise CheckpointError(f"cannot be read ({error})", where=path, mend="copy or train it again") from error
     except KeyError as error:
         raise CheckpointError(
             f"header lacks {error}", where=path, expected="a file written by jepa-robot pretrain or train"
         ) from error
+    if wrong or not all(isinstance(stage, dict) for stage in header["recipe"]):
+        raise CheckpointError(
+            f"header has a malformed {(wrong or ['recipe'])[0]!r}",
+            where=path,
+            expected="a file written by jepa-robot pretrain or train",
+        )
     return header
 
 
@@ -119,7 +130,9 @@ def load(path_or_name: str | os.PathLike[str], device: str | torch.device = "cpu
     contract, config = Contract.from_dict(header["contract"], path), model_config(header["model"], path)
     try:
         model = WorldModel(contract, config)
-    except (TypeError, ValueError) as error:
+    except ContractError as error:
+        raise ContractError(error.what, where=path, expected=error.expected) from error
+    except (RuntimeError, TypeError, ValueError) as error:
         raise CheckpointError(f"model sizes do not fit ({error})", where=path) from error
     return _fill(model, path, "", device)
 
@@ -139,7 +152,7 @@ def load_encoder(path_or_name: str | os.PathLike[str], device: str | torch.devic
         config = model_config(header["model"], path).encoder
     try:
         encoder = VideoEncoder(config, contract.camera.mean, contract.camera.std)
-    except (TypeError, ValueError) as error:
+    except (RuntimeError, TypeError, ValueError) as error:
         raise CheckpointError(f"model sizes do not fit ({error})", where=path) from error
     return _fill(encoder, path, "" if header["kind"] == "encoder" else "encoder.", device), header
 
@@ -182,5 +195,12 @@ def _fill(module: nn.Module, path: Path, prefix: str, device: str | torch.device
     try:
         module.load_state_dict(tensors, strict=True)
     except RuntimeError as error:
-        raise CheckpointError(f"weights do not fit the sizes in the header ({error})", where=path) from error
+        # Torch names every tensor, one a line below a title; the first says enough.
+        first = " ".join(str(error).splitlines()[1:2]).strip()
+        raise CheckpointError(
+            f"weights do not fit the sizes in the header ({first})",
+            where=path,
+            expected="a file written by this version of jepa-robot",
+            mend="train it again",
+        ) from error
     return module.requires_grad_(False).eval().to(device)
