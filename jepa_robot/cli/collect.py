@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 from tqdm import tqdm
 
+from jepa_robot.cli.options import SEED
 from jepa_robot.errors import ConfigError
 
 # No expert: once it has arrived it stands still, and most of its frames show no action's effect.
@@ -23,7 +24,7 @@ _PLAIN_LINES = 10
 @click.option("--episodes", type=click.IntRange(min=1), required=True, help="Episodes that the file shall hold.")
 @click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), required=True, help="HDF5 file.")
 @click.option("--steps", type=click.IntRange(min=1), default=30, show_default=True, help="Actions in an episode.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of all episodes.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Seed of all episodes.")
 @click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes that simulate.")
 @click.option("--mix", default=DEFAULT_MIX, show_default=True, help="Share of each kind of demonstrator.")
 @click.option("--image-size", type=click.IntRange(min=16), help="Pixels; the task's own unless given.")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from tqdm import tqdm
 
+from jepa_robot.cli.options import SEED
 from jepa_robot.files import atomic_folder, atomic_path, require_free
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ Results = dict[str, list["EpisodeResult"]]
 @click.command("evaluate")
 @click.option("--task", help="Task to evaluate in.  [default: panda_reach]")
 @click.option("--episodes", type=click.IntRange(1, 100_000), default=100, show_default=True, help="Start/goal pairs.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Which start/goal pairs.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Which start/goal pairs.")
 @click.option("--checkpoint", help="A .safetensors file or a shipped name.  [default: the task's shipped one]")
 @click.option("--max-steps", type=click.IntRange(min=1), help="Actions before an episode ends.  [default: the task's]")
 @click.option(

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import click
 
+from jepa_robot.cli.options import SEED
 from jepa_robot.errors import OutputError
 from jepa_robot.evaluation.goal_picture import GoalPicture, start_and_goal
 
 
 @click.command("goal")
 @click.option("--task", default="panda_reach", show_default=True, help="Task to draw a goal of.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Which of its goals to draw.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Which of its goals to draw.")
 @click.option(
     "-o",
     "--output",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from jepa_robot.cli.options import SEED
 from jepa_robot.files import atomic_folder, atomic_path, require_free
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     "--goal", "goal_path", required=True, type=click.Path(path_type=Path), help="Picture of what the camera shall see."
 )
 @click.option("--task", help="Task to plan in.  [default: panda_reach]")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Start state and sampling.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Start state and sampling.")
 @click.option("--checkpoint", help="A .safetensors file or a shipped name.  [default: the task's shipped one]")
 @click.option("--max-steps", type=click.IntRange(min=1), help="Actions before giving up.  [default: the task's]")
 @click.option(
@@ -62,7 +63,8 @@ def command(
     from jepa_robot.reporting.strip import save_strip
 
     setup = prepare(configuration("plan", task, overrides), checkpoint, max_steps)
-    with setup.task as opened:
+    # The folder is made first: what cannot be written to is refused before the arm moves.
+    with setup.task as opened, atomic_folder(out) as folder:
         picture.require(opened.contract)
         if picture.state is not None:
             opened.check_state(picture.state, str(goal_path))
@@ -76,9 +78,7 @@ def command(
             seed,
             on_step=lambda step: click.echo(_progress(step), err=as_json),
         )
-
-    facts = _facts(result, opened.name, seed, setup.checkpoint, out)
-    with atomic_folder(out) as folder:
+        facts = _facts(result, opened.name, seed, setup.checkpoint, out)
         save_strip(folder / "strip.png", result)
         save_recording(folder / "recording.rrd", result, opened.contract)
         with atomic_path(folder / "result.json") as path:

@@ -233,6 +233,14 @@ class WorldModel(nn.Module):
         """latents [..., N, D] -> [..., M], differences of which are displacements, in standard deviations of the state."""
         return self.metric_head(self.standardise(latents))
 
+    def novelty(self, latents: Tensor) -> Tensor:
+        """latents [..., N, D] -> [...]: how unlike the training data a frame is.
+
+        The mean square of its standardised latents: about 1 for frames like those of training, and tens
+        or hundreds for another scene, camera or lighting.
+        """
+        return self.standardise(latents).square().mean((-2, -1))
+
     def metric(self, latents: Tensor) -> Tensor:
         """latents [..., N, D] -> [..., M], the space in which energies are measured.
 

@@ -51,5 +51,6 @@ def build_planner(model: WorldModel, settings: PlannerSettings | None = None, se
         context_frames=settings.context_frames,
         seed=seed,
         space=settings.energy.space,
+        max_novelty=settings.max_novelty,
         dtype=settings.dtype,
     )

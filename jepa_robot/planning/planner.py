@@ -33,6 +33,7 @@ class Planner:
         seed: for `reset` calls that name none.
         space: where energies are measured: ``metric``, the model's own metric space, or ``latent``, all
             patch latents of a frame, flattened.
+        max_novelty: refuse goals that are less like the training data than this, see `WorldModel.novelty`; None: never.
         dtype: number format of the model: fp32, bf16 (autocast) or auto (bf16 where it is fast).
         clock: seconds; deadlines and latencies are measured on it.
     """
@@ -47,6 +48,7 @@ class Planner:
         context_frames: int = 1,
         seed: int = 0,
         space: str = "metric",
+        max_novelty: float | None = None,
         dtype: str = "fp32",
         clock: Callable[[], float] = time.perf_counter,
     ):
@@ -59,6 +61,7 @@ class Planner:
         self.contract, self.space = model.contract, space
         self.iterations, self.seed, self.clock = iterations, seed, clock
         self.device, self.dtype = model.device, dtype
+        self.max_novelty = max_novelty
         self.arrived = False
         self._memory = Memory(context_frames)
         self._generator = torch.Generator(self.device)
@@ -69,7 +72,8 @@ class Planner:
         """Begin a run towards ``goal``: a uint8 [height, width, 3] RGB picture, or its latents [N, D].
 
         Raises:
-            GoalError: the picture is not what the contract's camera delivers.
+            GoalError: the picture is not what the contract's camera delivers, or shows nothing like what the
+                model was trained on.
         """
         if isinstance(goal, np.ndarray):
             self._check_image(goal, GoalError, "goal picture")
@@ -77,6 +81,7 @@ class Planner:
             raise GoalError(f"goal is {_describe(goal)}", expected="a uint8 picture, or latents: a tensor [N, D]")
         with torch.inference_mode(), autocast(self.device, self.dtype):
             latents = self._encode(goal) if isinstance(goal, np.ndarray) else goal.to(self.device)
+            self._check_novelty(latents)
             self._goal = self._measure(latents)
         self._generator.manual_seed(self.seed if seed is None else seed)
         self._warm_start = None
@@ -102,6 +107,7 @@ class Planner:
             latents = self._encode(observation.image)
             self._memory.observe(latents, torch.from_numpy(observation.state).to(self.device))
             energy_now = self._energy_now(latents)
+            novelty = float(self.model.novelty(latents))
             self.arrived = self.arrival.update(energy_now)
             context = self.model.context(*self._memory.tensors(len(self.contract.actions)))
 
@@ -122,6 +128,7 @@ class Planner:
             energy=found.energy,
             diagnostics=Diagnostics(
                 energy_now=energy_now,
+                novelty=novelty,
                 energy_history=found.history,
                 elite_std=found.spread.mean(0).cpu().numpy().astype(np.float32),
                 iterations=len(found.history),
@@ -157,6 +164,17 @@ class Planner:
         if not np.isfinite(energy):
             raise PlanningError("the energy of the current frame is not a finite number", mend="check the checkpoint")
         return energy
+
+    def _check_novelty(self, goal: Tensor) -> None:
+        """A model gives every picture a place in its latent space, also one that it knows nothing about."""
+        novelty = float(self.model.novelty(goal))
+        if self.max_novelty is not None and not novelty <= self.max_novelty:
+            raise GoalError(
+                f"is unlike everything that the model was trained on (novelty {novelty:.0f})",
+                where="goal picture",
+                expected=f"at most {self.max_novelty:g}; training pictures have about 1",
+                mend="take it with the camera, scene and light of the training data, or set planner.max_novelty=null",
+            )
 
     def _check_observation(self, observation: Observation) -> None:
         self._check_image(observation.image, PlanningError, "observed picture")

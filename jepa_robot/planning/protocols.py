@@ -43,6 +43,13 @@ class WorldModel(Protocol):
         """Candidate actions [S, H, A] -> predicted latents [S, H, N, D], one after each action."""
         ...
 
+    def novelty(self, latents: Tensor) -> Tensor:
+        """Latents [..., N, D] -> [...]: how unlike the training data a frame is; about 1 for such as those.
+
+        A model that cannot tell answers ones.
+        """
+        ...
+
     def metric(self, latents: Tensor) -> Tensor:
         """Latents [..., N, D] -> [..., M], the space in which energies are measured."""
         ...

@@ -48,6 +48,7 @@ class PlannerSettings:
     min_std: float
     keep_elites: int
     context_frames: int
+    max_novelty: float | None
     dtype: str
     energy: EnergySettings
     arrival: ArrivalSettings

@@ -34,6 +34,7 @@ class Diagnostics:
 
     Attributes:
         energy_now: energy of the current frame against the goal (no action).
+        novelty: of the current frame, see `jepa_robot.planning.protocols.WorldModel.novelty`.
         energy_history: best energy found up to each iteration.
         elite_std: float32 [A], spread of the final elites, averaged over the horizon, in action units.
         iterations: optimizer iterations that ran.
@@ -41,6 +42,7 @@ class Diagnostics:
     """
 
     energy_now: float
+    novelty: float
     energy_history: list[float] = field(default_factory=list)
     elite_std: np.ndarray | None = None
     iterations: int = 0

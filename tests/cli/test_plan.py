@@ -180,6 +180,10 @@ def test_output_folder_in_use(plan, goal_png, tmp_path):
     assert [p.name for p in (tmp_path / "used").iterdir()] == ["file"]
 
 
+def test_output_folder_that_cannot_be_made_is_refused_before_the_arm_moves(plan, goal_png):
+    assert_refused(plan("--goal", goal_png, "--out", "/proc/run"), "/proc/run: cannot be written")
+
+
 def test_interrupted_run_leaves_nothing(plan, goal_png, tmp_path, monkeypatch):
     from jepa_robot.planning import Planner
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from jepa_robot.evaluation.tasks import Task
 from jepa_robot.models import load, read_metadata
-from jepa_robot.models.checkpoint import SHIPPED
+from jepa_robot.planning import build_planner
 
 GOAL = Path(__file__).parents[2] / "datasets" / "goals" / "panda_reach_seed3.png"
 
@@ -29,3 +31,20 @@ def test_it_reaches_the_goal_picture(call):
     assert code == 0, err
     facts = json.loads(out)
     assert facts["success"] and facts["distance_m"] <= 0.025
+
+
+@pytest.mark.parametrize("change", [lambda x: 0 * x, lambda x: x[:, ::-1], lambda x: np.clip(x, 0, 205) + 50])
+def test_pictures_of_something_else_are_refused(call, tmp_path, change):
+    """A black one, a mirrored one and one in other light."""
+    picture = np.array(Image.open(GOAL).convert("RGB"))
+    Image.fromarray(change(picture).astype(np.uint8)).save(tmp_path / "other.png")
+    code, out, err = call("plan", "--goal", "other.png", "--out", "run", "--json")
+    assert (code, out) == (2, "") and len(err.splitlines()) == 1
+    assert "goal picture: is unlike everything that the model was trained on (novelty" in err
+    assert not (tmp_path / "run").exists()
+
+
+def test_goal_pictures_survive_jpeg(tmp_path):
+    Image.open(GOAL).convert("RGB").save(tmp_path / "goal.jpg", quality=60)
+    planner = build_planner(load("panda_reach"))
+    planner.reset(np.array(Image.open(tmp_path / "goal.jpg")))

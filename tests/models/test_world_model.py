@@ -199,6 +199,24 @@ def test_metric_is_one_vector_a_frame_of_all_its_tokens(model):
         assert change[0] > 1e-3 and change[1:].max() < 1e-6
 
 
+def test_novelty_is_the_mean_square_of_standardised_latents(model):
+    torch.manual_seed(0)
+    for _ in range(3):
+        model.standardise.update(torch.randn(50, 4, 12) * 0.3 + 2)
+    latents = torch.randn(6, 2, 4, 12)
+    found = model.novelty(latents)
+    mean, std = model.standardise.mean, model.standardise.std
+    for b in range(6):
+        for t in range(2):
+            total = sum(
+                float((latents[b, t, n, d] - mean[n, d]) / std[n, d]) ** 2 for n in range(4) for d in range(12)
+            )
+            assert float(found[b, t]) == pytest.approx(total / 48, rel=1e-4)
+    like_training = torch.randn(200, 4, 12) * 0.3 + 2
+    assert model.novelty(like_training).mean().item() == pytest.approx(1, abs=0.05)
+    assert found.min() > 20
+
+
 def test_encode_is_the_encoder_with_the_contract_s_pixels(model):
     frames = torch.randint(0, 256, (2, 3, 8, 8, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     assert torch.equal(model.encode(frames), model.encoder(frames))

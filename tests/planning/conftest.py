@@ -56,6 +56,9 @@ class PointModel:
     def rollout(self, context: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
         return (context + actions.cumsum(1)[:, :, None]).clamp(0, 1)
 
+    def novelty(self, latents: torch.Tensor) -> torch.Tensor:
+        return torch.ones(latents.shape[:-2])
+
     def metric(self, latents: torch.Tensor) -> torch.Tensor:
         return latents.flatten(-2)
 

@@ -264,6 +264,28 @@ def test_the_latent_space_never_asks_for_the_metric(toy, settings):
     assert run(planner, toy.Robot(START), 10)[-1] < 0.02
 
 
+def test_a_goal_unlike_the_training_data_is_refused(toy, settings):
+    class Particular(toy.Model):
+        def novelty(self, latents):
+            return 100 * latents[..., 0, 0]
+
+    goal = torch.tensor([[0.5, 0.5]])
+    planner = build_planner(Particular(), dataclasses.replace(settings, max_novelty=49.0))
+    with pytest.raises(GoalError, match="unlike everything.*novelty 50.*expected at most 49.*max_novelty=null"):
+        planner.reset(goal)
+    for limit in (51.0, None):
+        planner = build_planner(Particular(), dataclasses.replace(settings, max_novelty=limit))
+        planner.reset(goal)
+        assert planner.plan(toy.Robot((0.25, 0.5)).observe()).diagnostics.novelty == pytest.approx(25, abs=0.5)
+
+
+def test_a_goal_without_numbers_is_refused(toy, settings):
+    planner = build_planner(toy.Model(), dataclasses.replace(settings, max_novelty=20.0))
+    planner.model.novelty = lambda latents: torch.tensor(float("nan"))
+    with pytest.raises(GoalError, match="novelty nan"):
+        planner.reset(torch.tensor([[0.5, 0.5]]))
+
+
 def test_wrong_settings(toy, settings):
     energy = dataclasses.replace(settings.energy, space="pixels")
     with pytest.raises(ConfigError, match="energy space is 'pixels'.*expected metric or latent"):
