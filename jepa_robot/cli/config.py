@@ -21,6 +21,7 @@ from hydra.errors import HydraException
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from jepa_robot.cli.ranges import check_ranges
 from jepa_robot.errors import ConfigError
 from jepa_robot.files import configs_folder
 
@@ -33,7 +34,7 @@ def compose(name: str, overrides: Sequence[str] = ()) -> DictConfig:
 
     Raises:
         ConfigError: an override cannot be parsed, names an unknown key or group member, or has a value of the
-            wrong type; or a required key has no value.
+            wrong type or an impossible one; or a required key has no value.
     """
     root = configs_folder()
     parsed = [_parse(text) for text in overrides]
@@ -56,20 +57,9 @@ def compose(name: str, overrides: Sequence[str] = ()) -> DictConfig:
     missing = sorted(OmegaConf.missing_keys(config))
     if missing:
         raise ConfigError(f"{', '.join(missing)} not given", mend=f"add {' '.join(f'{key}=...' for key in missing)}")
+    check_ranges(config)
     OmegaConf.set_readonly(config, True)
     return config
-
-
-def positive(config: DictConfig, *keys: str) -> None:
-    """Check that the values of these keys are above zero.
-
-    Raises:
-        ConfigError: names the first that is not.
-    """
-    for key in keys:
-        value = OmegaConf.select(config, key)
-        if not value > 0:
-            raise ConfigError(f"is {value}", where=key, expected="a number above 0")
 
 
 def _parse(text: str) -> Override:

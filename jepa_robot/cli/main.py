@@ -7,33 +7,24 @@ Exit codes: 0 success, 1 goal not reached, 2 wrong use or failure, 130 interrupt
 from __future__ import annotations
 
 import errno
-import importlib
 import os
 import signal
 import sys
 import traceback
 from collections.abc import Sequence
-from dataclasses import dataclass
-from difflib import get_close_matches
 from types import FrameType
 
 import click
 
+from jepa_robot.cli.lazy import LazyGroup, Verb
 from jepa_robot.errors import JepaRobotError
-
-
-@dataclass(frozen=True)
-class Verb:
-    """Where a verb's command lives, and its line in ``--help`` (kept here so that help imports no verb)."""
-
-    module: str
-    help: str
 
 
 VERBS = {
     "collect": Verb("jepa_robot.cli.collect", "Record trajectories of a task into an HDF5 file."),
     "pretrain": Verb("jepa_robot.cli.pretrain", "Train a video encoder on recorded frames."),
     "train": Verb("jepa_robot.cli.train", "Train the action-conditioned predictor on an encoder."),
+    "data": Verb("jepa_robot.cli.data", "Look at, check and convert recorded trajectories of any known format."),
     "probe": Verb("jepa_robot.cli.probe", "Measure what a checkpoint's encoder keeps of the robot's state."),
     "goal": Verb("jepa_robot.cli.goal", "Draw a goal picture of a task."),
     "plan": Verb("jepa_robot.cli.plan", "Move the arm of a task until its camera sees the goal picture."),
@@ -41,50 +32,9 @@ VERBS = {
     "info": Verb("jepa_robot.cli.info", "Print what a checkpoint was trained on and what it reaches."),
 }
 
-EPILOG = "Errors are one line; add --debug anywhere to see the traceback."
-
-
-class LazyGroup(click.Group):
-    """Imports a verb's module when the verb is run, so that help and completion stay fast."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(VERBS)
-
-    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        return load(name) if name in VERBS else None
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if not args:
-            raise click.UsageError(f"no verb given; expected one of {', '.join(VERBS)}", ctx)
-        return super().parse_args(ctx, args)
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        name = args[0]
-        if name not in VERBS and not name.startswith("-"):
-            close = get_close_matches(name, VERBS)
-            hint = f"did you mean {' or '.join(close)}?" if close else f"expected one of {', '.join(VERBS)}"
-            raise click.UsageError(f"unknown verb {name!r}; {hint}", ctx)
-        return super().resolve_command(ctx, args)
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Verbs"):
-            formatter.write_dl([(name, verb.help) for name, verb in VERBS.items()])
-
-
-@click.group(cls=LazyGroup, epilog=EPILOG, subcommand_metavar="VERB [ARGS]...")
-@click.version_option(package_name="jepa-robot")
-def cli() -> None:
-    """Plan robot actions from a goal picture with a latent world model."""
-
-
-def load(name: str) -> click.Command:
-    """The click command of a verb."""
-    command: click.Command = importlib.import_module(VERBS[name].module).command
-    if command.epilog is None:
-        command.epilog = EPILOG
-    return command
+cli = click.version_option(package_name="jepa-robot")(
+    LazyGroup("jepa-robot", VERBS, help="Plan robot actions from a goal picture with a latent world model.")
+)
 
 
 def main() -> None:
@@ -108,7 +58,7 @@ def run(command: click.Command | str, program: str, args: Sequence[str]) -> int:
         previous = _interrupt_on_sigterm()
         try:
             if isinstance(command, str):
-                command = load(command)
+                command = VERBS[command].load()
             _complete_for_shell(command, program)
             with command.make_context(program, args, help_option_names=["-h", "--help"]) as context:
                 result = command.invoke(context)

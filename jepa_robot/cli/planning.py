@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from jepa_robot.cli.config import compose, positive
+from jepa_robot.cli.config import compose
 from jepa_robot.errors import ConfigError
 from jepa_robot.evaluation.tasks import Task
 from jepa_robot.models import load
@@ -49,9 +49,9 @@ def prepare(config: DictConfig, checkpoint: str | None, max_steps: int | None) -
         ContractError: it was trained for other frames, actions or states than the task's.
         ConfigError, TaskError: a setting is wrong, or the simulator cannot run here.
     """
-    positive(config, "threads", "task.max_steps")
     settings = PlannerSettings.from_dict(OmegaConf.to_container(config.planner))
-    torch.set_num_threads(config.threads)
+    if config.threads > 0:
+        torch.set_num_threads(config.threads)
     max_steps = config.task.max_steps if max_steps is None else max_steps
     checkpoint = config.task.name if checkpoint is None else checkpoint
     model = load(checkpoint, device_of(config.device))

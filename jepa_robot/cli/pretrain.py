@@ -19,7 +19,7 @@ def command(overrides: tuple[str, ...]) -> None:
     import numpy as np
     from omegaconf import OmegaConf
 
-    from jepa_robot.cli.config import compose, positive
+    from jepa_robot.cli.config import compose
     from jepa_robot.cli.training import check_effect, check_heads, encoder_config, prepare, recipe_entry, settings
     from jepa_robot.errors import ConfigError
     from jepa_robot.models.checkpoint import save
@@ -30,12 +30,6 @@ def command(overrides: tuple[str, ...]) -> None:
     from jepa_robot.training.pretrain import PretrainConfig, PretrainStage
 
     config = compose("pretrain", overrides)
-    positive(config, "train.steps", "train.batch_size", "train.clip_frames", "train.lr", "train.evaluate_every")
-    if config.train.clip_frames % 2 or config.train.clip_frames < 4:
-        raise ConfigError(
-            f"is {config.train.clip_frames}", where="train.clip_frames",
-            expected="an even number, 4 or more: two tubelets",
-        )
     check_effect(overrides, dict.fromkeys(("model.predictor", "model.metric"), "`train` makes that part"))
     check_heads(config, "encoder", "masked_predictor")
     data = prepare(config)

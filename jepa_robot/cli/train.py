@@ -21,7 +21,7 @@ def command(overrides: tuple[str, ...]) -> None:
     import torch
     from omegaconf import OmegaConf
 
-    from jepa_robot.cli.config import compose, positive
+    from jepa_robot.cli.config import compose
     from jepa_robot.cli.training import check_effect, check_heads, prepare, recipe_entry, settings
     from jepa_robot.errors import ConfigError
     from jepa_robot.models import ModelConfig, WorldModel, load, load_encoder, read_metadata
@@ -35,7 +35,6 @@ def command(overrides: tuple[str, ...]) -> None:
     from jepa_robot.training.world import WorldConfig, WorldStage
 
     config = compose("train", overrides)
-    positive(config, "train.steps", "train.batch_size", "train.lr", "train.evaluate_every")
     if (config.encoder is None) == (config.start is None):
         raise ConfigError(
             "give exactly one of encoder=CKPT (its encoder) and start=CKPT (a whole world model)", where="train",

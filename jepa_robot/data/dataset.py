@@ -75,7 +75,7 @@ def load_arrays(path: str | os.PathLike[str], contract: Contract | None = None) 
         DataError: the file cannot be read, or an episode is not what it claims to be.
         ContractError: it does not follow ``contract``.
     """
-    with TrajectoryReader(path, contract) as reader:
+    with TrajectoryReader(path, contract=contract) as reader:
         camera = reader.contract.camera
         lengths = reader.lengths + 1
         starts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
@@ -86,13 +86,7 @@ def load_arrays(path: str | os.PathLike[str], contract: Contract | None = None) 
         kinds = []
         for i, (start, length) in enumerate(zip(starts, lengths)):
             episode = reader.read(i)
-            if len(episode.frames) != length:
-                raise DataError(
-                    f"has {len(episode.actions)} actions",
-                    where=f"{path}:data/{reader.names[i]}",
-                    expected=f"{length - 1}, its attribute num_samples",
-                    mend="record the episode again",
-                )
+            episode.check(reader.contract, reader.where(i))
             frames[start : start + length] = episode.frames
             states[start : start + length] = episode.states
             actions[start : start + length - 1] = episode.actions

@@ -31,6 +31,7 @@ class Episode:
         actions: float32 [T, A] in physical units; action t leads from frame t to frame t + 1.
         kind: how the actions were chosen, e.g. ``"expert"``.
         seed: what the episode was made from.
+        times: float64 [T + 1], when each frame was taken, seconds on any clock; None where nobody knows.
     """
 
     frames: np.ndarray
@@ -38,12 +39,27 @@ class Episode:
     actions: np.ndarray
     kind: str = "unknown"
     seed: int = 0
+    times: np.ndarray | None = None
 
     def check(self, contract: Contract, where: object) -> None:
-        """Compare the episode with ``contract``.
+        """Compare the episode with ``contract``: shapes, and that every number is finite and in its bounds.
 
         Raises:
             DataError: names ``where``, the key, and the step of the first wrong value.
+        """
+        self.check_shapes(contract, where)
+        states, actions = f"{where}/obs/{STATE_KEY}", f"{where}/actions"
+        _refuse_first(~np.isfinite(self.states), self.states, contract.states, states, finite=True)
+        _refuse_first(~np.isfinite(self.actions), self.actions, contract.actions, actions, finite=True)
+        slack = BOUND_TOLERANCE * (contract.action_high - contract.action_low)
+        outside = (self.actions < contract.action_low - slack) | (self.actions > contract.action_high + slack)
+        _refuse_first(outside, self.actions, contract.actions, actions, finite=False)
+
+    def check_shapes(self, contract: Contract, where: object) -> None:
+        """Compare types and shapes with ``contract``.
+
+        Raises:
+            DataError: names ``where`` and the key.
         """
         steps = len(self.actions) if np.ndim(self.actions) else 0
         camera = contract.camera
@@ -54,6 +70,8 @@ class Episode:
             f"obs/{STATE_KEY}": (self.states, np.float32, (steps + 1, len(contract.states))),
             "actions": (self.actions, np.float32, (steps, len(contract.actions))),
         }
+        if self.times is not None:
+            wanted["timestamps"] = (self.times, np.float64, (steps + 1,))
         for key, (array, dtype, shape) in wanted.items():
             found = (np.asarray(array).dtype, np.shape(array))
             if found != (np.dtype(dtype), shape):
@@ -63,12 +81,6 @@ class Episode:
                     expected=f"{np.dtype(dtype)} {list(shape)} (observations count the final one)",
                     mend=_MEND,
                 )
-        states, actions = f"{where}/obs/{STATE_KEY}", f"{where}/actions"
-        _refuse_first(~np.isfinite(self.states), self.states, contract.states, states, finite=True)
-        _refuse_first(~np.isfinite(self.actions), self.actions, contract.actions, actions, finite=True)
-        slack = BOUND_TOLERANCE * (contract.action_high - contract.action_low)
-        outside = (self.actions < contract.action_low - slack) | (self.actions > contract.action_high + slack)
-        _refuse_first(outside, self.actions, contract.actions, actions, finite=False)
 
 
 def _refuse_first(wrong: np.ndarray, array: np.ndarray, dims: tuple[Dim, ...], where: str, finite: bool) -> None:

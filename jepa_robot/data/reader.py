@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from pathlib import Path
@@ -11,8 +12,10 @@ import h5py
 import hdf5plugin  # noqa: F401  (registers the Blosc filter with HDF5)
 import numpy as np
 
+from jepa_robot.data.derive import choose, crop_of, picture_size, shape_pictures
 from jepa_robot.data.format import STATE_KEY, Episode
-from jepa_robot.data.journal import recover
+from jepa_robot.data.journal import journal_path, recover
+from jepa_robot.data.source import Source, SourceOptions
 from jepa_robot.errors import DataError
 from jepa_robot.spec import Contract
 
@@ -22,17 +25,15 @@ COLLECT = "record it again with `jepa-robot collect`"
 _DAMAGE = (OSError, KeyError, RuntimeError, ValueError, TypeError)
 
 
-class TrajectoryReader:
-    """The complete episodes of a file, in the order in which they were recorded.
+class TrajectoryReader(Source):
+    """The complete episodes of a file of our own, in the order in which they were recorded.
 
     Attributes:
-        path, contract: the file and what its episodes are.
-        env_args, recipe: how they were made, as the writer was told.
-        names: the complete episodes' groups, e.g. ``["demo_0", "demo_1"]``.
-        lengths: int64 [E], actions in each; an episode has one more frame.
+        env_args: how to make the environment again, as the writer was told.
 
     Args:
         path: an HDF5 file in the layout of ``datasets/README.md``.
+        options: only ``image_size`` and ``camera``: the file says everything else.
         contract: refuse the file when its own contract differs from this one.
         allow_empty: accept a file without a complete episode.
 
@@ -41,8 +42,26 @@ class TrajectoryReader:
         ContractError: another contract.
     """
 
-    def __init__(self, path: str | os.PathLike[str], contract: Contract | None = None, allow_empty: bool = False):
+    format = "jepa_robot"
+
+    @classmethod
+    def recognises(cls, path: Path) -> bool:
+        try:
+            with h5py.File(path, "r") as file:
+                return "contract" in file["data"].attrs
+        except _DAMAGE:
+            return journal_path(path).exists()  # a write that was cut short is finished by opening it here
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        options: SourceOptions = SourceOptions(),
+        *,
+        contract: Contract | None = None,
+        allow_empty: bool = False,
+    ):
         self.path = Path(path)
+        self._options = options
         self._h5 = self._open()
         try:
             self._read_index(allow_empty)
@@ -52,36 +71,35 @@ class TrajectoryReader:
             self.close()
             raise
 
-    def __len__(self) -> int:
-        return len(self.names)
+    def where(self, index: int) -> str:
+        return f"{self.path}:data/{self.names[index]}"
 
-    def read(self, index: int) -> Episode:
-        """Episode ``index``, checked against the contract.
-
-        Raises:
-            DataError: names the file, the episode, the key and the step.
-        """
-        name = self.names[index]
-        where = f"{self.path}:data/{name}"
+    def read(self, index: int, start: int = 0, stop: int | None = None) -> Episode:
+        name, total = self.names[index], int(self.lengths[index])
+        stop = total if stop is None else stop
         camera = self.contract.camera.name
         episode = Episode(
-            frames=self._with_final(name, camera),
-            states=self._with_final(name, STATE_KEY),
-            actions=self._array(name, "actions"),
+            frames=self._observations(name, camera, start, stop, total),
+            states=self._observations(name, STATE_KEY, start, stop, total),
+            actions=self._array(name, "actions", slice(start, stop)),
             kind=str(self._attribute(name, "kind", "unknown")),
             seed=int(self._attribute(name, "seed", 0)),
+            times=self._array(name, "timestamps", slice(start, stop + 1), optional=True),
         )
-        episode.check(self.contract, where)
+        if len(episode.frames) and episode.frames.ndim == 4 and self._options.image_size is not None:
+            episode = dataclasses.replace(episode, frames=shape_pictures(episode.frames, self._options))
+        if np.ndim(episode.actions) and len(episode.actions) != stop - start:
+            raise DataError(
+                f"has {start + len(episode.actions)} actions",
+                where=self.where(index),
+                expected=f"{total}, its attribute num_samples",
+                mend="record the episode again",
+            )
+        episode.check_shapes(self.contract, self.where(index))
         return episode
 
     def close(self) -> None:
         self._h5.close()
-
-    def __enter__(self) -> TrajectoryReader:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     # -- internals --------------------------------------------------------------------------
 
@@ -127,7 +145,7 @@ class TrajectoryReader:
                 expected="what the frames, actions and states are",
                 mend=COLLECT,
             )
-        self.contract = Contract.from_json(attributes["contract"], where=f"{self.path}:data")
+        self.contract = self._as_asked(Contract.from_json(attributes["contract"], where=f"{self.path}:data"))
         self.env_args = self._json(attributes, "env_args")
         self.recipe = self._json(attributes, "recipe")
         try:
@@ -138,25 +156,48 @@ class TrajectoryReader:
         if not self.names and not allow_empty:
             raise DataError("holds no complete episode", where=self.path, expected="at least one", mend=COLLECT)
 
+    def _as_asked(self, contract: Contract) -> Contract:
+        """The file's contract with the camera and image size of the options."""
+        options = self._options
+        given = [name for name in ("state", "fps", "task", "contract") if getattr(options, name) is not None]
+        if given:
+            raise DataError(
+                f"has a contract of its own, so {given[0]} cannot be given", where=self.path, mend="leave it out"
+            )
+        names = [camera.name for camera in contract.cameras]
+        chosen = choose("camera", options.camera, names, self.path)
+        camera = next(c for c in contract.cameras if c.name == chosen)
+        others = tuple(c for c in contract.cameras if c.name != chosen)
+        if options.image_size is not None:
+            height, width = picture_size(camera.height, camera.width, options)
+            crop = camera.crop or crop_of(camera.height, camera.width, options)
+            camera = dataclasses.replace(camera, height=height, width=width, crop=crop)
+        return dataclasses.replace(contract, cameras=(camera, *others))
+
     def _json(self, attributes: dict[str, Any], key: str) -> dict[str, Any]:
         try:
             return json.loads(attributes.get(key, "{}"))
         except (ValueError, TypeError) as error:
             raise DataError(f"attribute {key!r} is not JSON", where=f"{self.path}:data", mend=COLLECT) from error
 
-    def _array(self, name: str, key: str) -> np.ndarray:
+    def _array(self, name: str, key: str, rows: slice | tuple[()] = (), optional: bool = False) -> Any:
         try:
             group = self._h5["data"][name]
             if key not in group:
+                if optional:
+                    return None
                 where = f"{self.path}:data/{name}/{key}"
                 raise DataError("is missing", where=where, expected="the layout of datasets/README.md", mend=COLLECT)
-            return group[key][()]
+            return group[key][rows]
         except _DAMAGE as error:
             raise self._damaged(f"data/{name}/{key}", error) from error
 
-    def _with_final(self, name: str, key: str) -> np.ndarray:
-        """[T + 1, ...]: the observations and the final one."""
-        observations, final = self._array(name, f"obs/{key}"), self._array(name, f"final_obs/{key}")
+    def _observations(self, name: str, key: str, start: int, stop: int, total: int) -> np.ndarray:
+        """Rows start to stop, both included; the last of all is the final observation."""
+        observations = self._array(name, f"obs/{key}", slice(start, min(stop + 1, total)))
+        if stop < total:
+            return observations
+        final = self._array(name, f"final_obs/{key}")
         if observations.shape[1:] != final.shape or observations.dtype != final.dtype:
             raise DataError(
                 f"is {final.dtype} {list(final.shape)}",

@@ -136,6 +136,8 @@ class TrajectoryWriter:
             "rewards": np.zeros(steps, np.float32),
             "dones": (np.arange(steps) == steps - 1).astype(np.uint8),
         }
+        if episode.times is not None:
+            arrays["timestamps"] = episode.times
         for key, array in arrays.items():
             group.create_dataset(key, data=array, **self._layout(array))
         group.attrs["num_samples"] = steps

@@ -147,11 +147,12 @@ def _resume(stage: Stage, out: Path, settings: dict[str, Any]) -> tuple[int, flo
         step, seconds, figures, parts = (state[key] for key in ("step", "seconds", "figures", "stage"))
     except Exception as error:  # torch raises many kinds for a damaged file
         raise OutputError(f"cannot be read ({error})", where=path, mend="delete it to start over") from error
-    changed = sorted(k for k in settings.keys() | earlier.keys() if settings.get(k) != earlier.get(k))
+    before, now = _leaves(earlier), _leaves(settings)
+    changed = sorted(k for k in before.keys() | now.keys() if before.get(k) != now.get(k))
     if changed:
         name = changed[0]
         raise OutputError(
-            f"folder holds a run with {name}={earlier.get(name)!r}, not {settings.get(name)!r}",
+            f"folder holds a run with {name}={before.get(name)!r}, not {now.get(name)!r}",
             where=out,
             mend="choose another out=FOLDER, or delete this one",
         )
@@ -170,3 +171,11 @@ def _log(out: Path, row: dict[str, float]) -> None:
         file.write(json.dumps(row) + "\n")
     text = "  ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in row.items())
     tqdm.write(text, file=sys.stderr)
+
+
+def _leaves(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Dotted names of all values of nested settings."""
+    found: dict[str, Any] = {}
+    for key, value in settings.items():
+        found |= _leaves(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return found

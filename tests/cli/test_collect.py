@@ -73,7 +73,7 @@ def _generator_after_the_kind(episode):
 
 
 def test_the_contract_is_the_task_s(recorded):
-    with Task("panda_reach") as task, TrajectoryReader(recorded, task.contract) as reader:
+    with Task("panda_reach") as task, TrajectoryReader(recorded, contract=task.contract) as reader:
         assert reader.env_args == {"env_name": "jepa_robot/PandaReach-v0", "type": "gymnasium", "env_kwargs": {}}
         assert reader.recipe["seed"] == 5 and reader.recipe["steps"] == 4
 

@@ -7,7 +7,8 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from jepa_robot.cli import config
-from jepa_robot.cli.config import compose, positive
+from jepa_robot.cli.config import compose
+from jepa_robot.cli.ranges import RANGES
 from jepa_robot.errors import ConfigError
 
 
@@ -111,12 +112,35 @@ def test_the_configuration_is_closed(tree):
         found.sead  # noqa: B018
 
 
-@pytest.mark.parametrize("value", [0, -3])
-def test_positive(tree, value):
-    found = compose("run", [f"seed={value}"])
-    positive(found, "planner.samples", "rate")
-    with pytest.raises(ConfigError, match=f"seed: is {value}; expected a number above 0"):
-        positive(found, "planner.samples", "seed")
+@pytest.mark.parametrize(
+    ("name", "override", "expected"),
+    [
+        ("plan", "task.max_steps=0", "a number above 0"),
+        ("plan", "threads=-1", "0 or more"),
+        ("pretrain", "seed=-1", r"0 to 2\^63 - 1"),
+        ("pretrain", "train.clip_frames=5", "an even number"),
+        ("pretrain", "train.momentum=1.5", "a number from 0 to 1"),
+        ("pretrain", "train.warmup=3", "a number from 0 to 1"),
+        ("pretrain", "train.variance=-0.1", "0 or more"),
+        ("train", "valid_fraction=2", "above 0 and below 1"),
+        ("train", "train.lr=0", "a number above 0"),
+        ("train", "train.dynamics.exponent=-1", "a number above 0"),
+        ("train", "model.predictor.depth=0", "a number above 0"),
+    ],
+)
+def test_impossible_values(name, override, expected):
+    data = ["data=file.h5"] if name in ("pretrain", "train") else []
+    key, _, value = override.partition("=")
+    with pytest.raises(ConfigError, match=rf"^{key}: is {value}(\.0)?; expected .*{expected}"):
+        compose(name, [*data, override])
+
+
+def test_every_range_is_one_of_a_value_that_exists():
+    keys = set()
+    for name in ("plan", "evaluate", "pretrain", "train"):
+        data = ["data=file.h5"] if name in ("pretrain", "train") else []
+        keys |= set(config._keys(compose(name, data)))
+    assert set(RANGES) <= keys
 
 
 @pytest.mark.parametrize("name", ["plan", "evaluate"])

@@ -90,7 +90,7 @@ def test_append_with_other_contract(path, contract):
 def test_read_with_other_contract(path, contract):
     other = dataclasses.replace(contract, task="push")
     with pytest.raises(ContractError, match="task is 'toy' in .*toy.h5 but 'push'"):
-        TrajectoryReader(path, other)
+        TrajectoryReader(path, contract=other)
 
 
 @pytest.mark.parametrize(
@@ -189,7 +189,7 @@ def test_nan_in_file(path):
     with h5py.File(path, "r+") as file:
         file["data/demo_2/actions"][4, 1] = np.nan
     with TrajectoryReader(path) as reader, pytest.raises(DataError, match="demo_2/actions: gripper at step 4 is nan"):
-        reader.read(2)
+        reader.read(2).check(reader.contract, reader.where(2))
 
 
 def test_truncated(path, tmp_path):

@@ -1,0 +1,59 @@
+"""What values of the configuration are possible, beyond their type."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from omegaconf import DictConfig, OmegaConf
+
+from jepa_robot.errors import ConfigError
+
+Range = tuple[Callable[[float], bool], str]
+
+_POSITIVE: Range = (lambda v: v > 0, "a number above 0")
+_NOT_NEGATIVE: Range = (lambda v: v >= 0, "0 or more")
+_SHARE: Range = (lambda v: 0 <= v <= 1, "a number from 0 to 1")
+_INSIDE: Range = (lambda v: 0 < v < 1, "a number above 0 and below 1")
+
+RANGES: dict[str, Range] = {
+    "seed": (lambda v: 0 <= v < 2**63, "0 to 2^63 - 1"),
+    "threads": _NOT_NEGATIVE,
+    "valid_fraction": _INSIDE,
+    "task.max_steps": _POSITIVE,
+    "train.steps": _POSITIVE,
+    "train.batch_size": _POSITIVE,
+    "train.clip_frames": (lambda v: v >= 4 and v % 2 == 0, "an even number, 4 or more: two tubelets"),
+    "train.frames": (lambda v: v >= 3, "3 or more"),
+    "train.motion": _SHARE,
+    "train.variance": _NOT_NEGATIVE,
+    "train.covariance": _NOT_NEGATIVE,
+    "train.momentum": _SHARE,
+    "train.lr": _POSITIVE,
+    "train.encoder_lr": _NOT_NEGATIVE,
+    "train.weight_decay": _NOT_NEGATIVE,
+    "train.warmup": _SHARE,
+    "train.decay": _SHARE,
+    "train.evaluate_every": _POSITIVE,
+    "train.save_minutes": _NOT_NEGATIVE,
+    "train.dynamics.exponent": _POSITIVE,
+    "train.dynamics.rollout": _NOT_NEGATIVE,
+    "train.dynamics.displacement": _NOT_NEGATIVE,
+    "train.dynamics.metric": _NOT_NEGATIVE,
+    "model.encoder.mlp_ratio": _POSITIVE,
+    "model.encoder.depth": _POSITIVE,
+    "model.masked_predictor.depth": _POSITIVE,
+    "model.predictor.depth": _POSITIVE,
+    "model.metric.hidden": _POSITIVE,
+}
+
+
+def check_ranges(config: DictConfig) -> None:
+    """Check every value of the configuration that `RANGES` knows.
+
+    Raises:
+        ConfigError: names the first that is impossible.
+    """
+    for key, (possible, expected) in RANGES.items():
+        value = OmegaConf.select(config, key)
+        if value is not None and not possible(value):
+            raise ConfigError(f"is {value}", where=key, expected=expected)
