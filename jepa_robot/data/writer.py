@@ -12,7 +12,7 @@ import hdf5plugin
 import numpy as np
 
 from jepa_robot.data.format import COMPRESSIONS, STATE_KEY, Episode
-from jepa_robot.data.journal import JournaledFile
+from jepa_robot.data.journal import JournaledFile, journal_path
 from jepa_robot.data.reader import TrajectoryReader
 from jepa_robot.errors import DataError, OutputError
 from jepa_robot.files import atomic_path
@@ -60,6 +60,8 @@ class TrajectoryWriter:
             with TrajectoryReader(self.path, allow_empty=True) as reader:
                 contract.require(reader.contract, "the new episodes", str(path), "write them to another file")
         else:
+            # What is left of a file that was removed must not be applied to this one.
+            journal_path(self.path).unlink(missing_ok=True)
             self._create(env_args, recipe or {}, seed)
         try:
             self._file = JournaledFile(self.path)
@@ -78,8 +80,11 @@ class TrajectoryWriter:
         """Episodes in the file, those not yet flushed included."""
         return self._count
 
-    def append(self, episode: Episode) -> None:
+    def append(self, episode: Episode, source: str | None = None) -> None:
         """Add ``episode`` as ``demo_<len(self)>``.
+
+        Args:
+            source: what the episode is called where it comes from.
 
         Raises:
             DataError: the episode does not fit the contract; the file is unchanged.
@@ -88,7 +93,7 @@ class TrajectoryWriter:
         name = f"demo_{self._count}"
         episode.check(self.contract, f"{self.path}:data/{name}")
         try:
-            self._write(name, episode)
+            self._write(name, episode, source)
         except BaseException as error:
             self._abandon(error)
             raise
@@ -123,7 +128,7 @@ class TrajectoryWriter:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _write(self, name: str, episode: Episode) -> None:
+    def _write(self, name: str, episode: Episode, source: str | None) -> None:
         steps = len(episode.actions)
         camera = self.contract.camera.name
         group = self._data.create_group(name)
@@ -143,6 +148,8 @@ class TrajectoryWriter:
         group.attrs["num_samples"] = steps
         group.attrs["kind"] = episode.kind
         group.attrs["seed"] = episode.seed
+        if source is not None:
+            group.attrs["source"] = source
         group.attrs["complete"] = True
         self._data.attrs["total"] = int(self._data.attrs["total"]) + steps
 

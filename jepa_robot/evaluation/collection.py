@@ -7,10 +7,7 @@ extended file equals one recorded at once.
 
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures.process import BrokenProcessPool
@@ -25,6 +22,7 @@ from jepa_robot.errors import ConfigError, DataError, OutputError
 from jepa_robot.evaluation.recipe import Recipe, record_episode
 from jepa_robot.evaluation.tasks import Task
 from jepa_robot.evaluation.workers import recorded_in_workers
+from jepa_robot.interrupts import deferred_interrupts
 from jepa_robot.spec import Contract
 
 _FLUSH_SECONDS = 1.0
@@ -147,7 +145,7 @@ def _write(
 ) -> None:
     """Append what ``made`` yields (None: nothing yet) until an interrupt, making it permanent every second."""
     flushed = time.monotonic()
-    with _interrupts() as interrupted:
+    with deferred_interrupts() as interrupted:
         try:
             for episode in made:
                 if interrupted.is_set():
@@ -168,19 +166,3 @@ def _write(
                 mend="perhaps out of memory: run the same command again with fewer workers",
             ) from error
         writer.flush()
-
-
-@contextlib.contextmanager
-def _interrupts() -> Iterator[threading.Event]:
-    """Turn Ctrl-C and SIGTERM into an event, so that they never fall into the middle of a write."""
-    interrupted = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield interrupted
-        return
-    signals = (signal.SIGINT, signal.SIGTERM)
-    previous = [signal.signal(number, lambda *_: interrupted.set()) for number in signals]
-    try:
-        yield interrupted
-    finally:
-        for number, handler in zip(signals, previous):
-            signal.signal(number, handler)
