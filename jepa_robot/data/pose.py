@@ -1,0 +1,24 @@
+"""From end-effector poses to the motions between them."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+
+def pose_differences(poses: np.ndarray) -> np.ndarray:
+    """What leads from each pose to the next, in the frame in which the poses are given.
+
+    Positions are subtracted. Rotations are composed, R(t+1) R(t)^T, so that there is no jump where an
+    angle passes +-pi; applying a difference means R(t+1) = R(difference) R(t).
+
+    Args:
+        poses: [T + 1, 6], position (metres) and Euler angles xyz about fixed axes (radians).
+
+    Returns:
+        float64 [T, 6], position and Euler angles xyz of the difference; not a number where a pose is not.
+    """
+    poses = np.asarray(poses, np.float64)
+    rotations = Rotation.from_euler("xyz", poses[:, 3:])
+    turns = (rotations[1:] * rotations[:-1].inv()).as_euler("xyz")
+    return np.concatenate([poses[1:, :3] - poses[:-1, :3], turns], axis=1)
