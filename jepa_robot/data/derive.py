@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-import torch
 
 from jepa_robot.data.source import SourceOptions
 from jepa_robot.errors import ContractError, DataError
@@ -37,6 +36,8 @@ def shape_pictures(pictures: np.ndarray, options: SourceOptions) -> np.ndarray:
         pictures = pictures[:, top : top + side, left : left + side]
     if size is None or size == pictures.shape[1]:
         return np.ascontiguousarray(pictures)
+    import torch  # takes seconds to load: only where pictures are scaled
+
     images = torch.from_numpy(np.ascontiguousarray(pictures)).permute(0, 3, 1, 2)
     scaled = torch.nn.functional.interpolate(images, (size, size), mode="bilinear", antialias=True)
     return scaled.permute(0, 2, 3, 1).contiguous().numpy()
