@@ -30,15 +30,17 @@ def build_optimizer(contract: Contract, settings: PlannerSettings, device: torch
 
 def build_arrival(settings: PlannerSettings) -> ArrivalRule:
     """The arrival rule; its tolerance holds in the metric space alone, whose unit is the model's own error."""
-    tolerance = settings.arrival.tolerance if settings.energy.space == "metric" else None
-    return ArrivalRule(settings.arrival.patience, settings.arrival.min_improvement, tolerance)
+    arrival = settings.arrival
+    tolerance = arrival.tolerance if settings.energy.space == "metric" else None
+    return ArrivalRule(arrival.patience, arrival.min_improvement, arrival.slack, tolerance)
 
 
 def build_planner(model: WorldModel, settings: PlannerSettings | None = None, seed: int = 0) -> Planner:
     """A planner for ``model`` on the model's device, with the shipped settings unless others are given."""
     settings = settings if settings is not None else default_settings()
     energy: Energy = LatentDistance(settings.energy.distance, settings.energy.steps)
-    if settings.energy.action_cost > 0:
+    # Next to the goal every action within the model's error looks as good as any other: the cost takes the smallest.
+    if settings.energy.action_cost > 0 and settings.energy.space == "metric":
         low, high = torch.from_numpy(model.contract.action_low), torch.from_numpy(model.contract.action_high)
         cost = ActionCost(torch.maximum(low.abs(), high.abs()).to(model.device))
         energy = WeightedSum([(1.0, energy), (settings.energy.action_cost, cost)])

@@ -15,7 +15,8 @@ from jepa_robot.files import configs_folder
 
 @dataclass(frozen=True)
 class EnergySettings:
-    """See `jepa_robot.planning.energy.LatentDistance`; ``action_cost`` is the weight of `ActionCost`.
+    """See `jepa_robot.planning.energy.LatentDistance`; ``action_cost`` is the weight of `ActionCost`, in the
+    metric space alone, whose unit is the model's own error.
 
     ``space`` is where distances are measured, see `jepa_robot.planning.planner.Planner`.
     """
@@ -32,6 +33,7 @@ class ArrivalSettings:
 
     patience: int
     min_improvement: float
+    slack: float
     tolerance: float | None
 
 

@@ -12,29 +12,40 @@ def steps_until_arrival(rule, energies):
 
 
 def test_plateau_ends_after_patience_steps():
-    assert steps_until_arrival(ArrivalRule(3, 0.1), [1.0, 0.5, 0.49, 0.6, 0.47, 0.1]) == 4
+    assert steps_until_arrival(ArrivalRule(3, 0.1, 2), [1.0, 0.5, 0.49, 0.6, 0.47, 0.1]) == 4
 
 
 def test_falling_energy_never_arrives():
-    assert steps_until_arrival(ArrivalRule(2, 0.1), [0.8**i for i in range(50)]) is None
+    assert steps_until_arrival(ArrivalRule(2, 0.1, 2), [0.8**i for i in range(50)]) is None
 
 
 def test_slow_fall_adds_up_against_the_lowest_energy():
-    assert steps_until_arrival(ArrivalRule(5, 0.02), [0.99**i for i in range(50)]) is None
+    assert steps_until_arrival(ArrivalRule(5, 0.02, 2), [0.99**i for i in range(50)]) is None
 
 
 def test_tolerance_ends_at_once():
-    assert steps_until_arrival(ArrivalRule(10, 0.1, tolerance=0.2), [1.0, 0.5, 0.2]) == 2
+    assert steps_until_arrival(ArrivalRule(10, 0.1, 2, tolerance=0.2), [1.0, 0.5, 0.2]) == 2
+
+
+def test_on_a_plateau_it_waits_to_be_near_the_lowest_energy():
+    trembling = [1.0, 0.5, 0.9, 0.8, 0.76, 0.74, 0.5]
+    assert steps_until_arrival(ArrivalRule(3, 0.1, 1.5), trembling) == 5
+    assert steps_until_arrival(ArrivalRule(3, 0.1, 2), trembling) == 4
+    assert steps_until_arrival(ArrivalRule(3, 0.1, 1), trembling) == 6
+
+
+def test_it_does_not_wait_for_ever():
+    assert steps_until_arrival(ArrivalRule(3, 0.1, 1.5), [0.5] + [1.0] * 20) == 6
 
 
 def test_reset_forgets():
-    rule = ArrivalRule(2, 0.1)
+    rule = ArrivalRule(2, 0.1, 2)
     assert steps_until_arrival(rule, [0.1, 0.1, 0.1]) == 2
     rule.reset()
     assert steps_until_arrival(rule, [1.0, 0.5, 0.25]) is None
 
 
-@pytest.mark.parametrize("values", [(0, 0.1, None), (3, 1.0, None), (3, -0.1, None), (3, 0.1, -1.0)])
+@pytest.mark.parametrize("values", [(0, 0.1, 2, None), (3, 1.0, 2, None), (3, -0.1, 2, None), (3, 0.1, 2, -1.0), (3, 0.1, 0.9, None)])
 def test_wrong_settings(values):
     with pytest.raises(ConfigError, match="expected"):
         ArrivalRule(*values)
