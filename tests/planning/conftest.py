@@ -86,8 +86,9 @@ def toy() -> SimpleNamespace:
 @pytest.fixture
 def settings() -> PlannerSettings:
     shipped = default_settings()
-    # The toy's metric space is not scaled by the error of a trained model, so no tolerance fits it.
+    # The toy's metric space is not scaled by the error of a trained model: no tolerance or cost fits it.
     arrival = dataclasses.replace(shipped.arrival, tolerance=None)
+    energy = dataclasses.replace(shipped.energy, action_cost=0.0)
     return dataclasses.replace(
-        shipped, samples=64, iterations=4, elites=8, horizon=3, keep_elites=3, arrival=arrival
+        shipped, samples=64, iterations=4, elites=8, horizon=3, keep_elites=3, arrival=arrival, energy=energy
     )

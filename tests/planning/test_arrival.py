@@ -4,7 +4,8 @@ import pytest
 
 from jepa_robot.errors import ConfigError
 from jepa_robot.planning.arrival import ArrivalRule
-from jepa_robot.planning.build import build_arrival
+from jepa_robot.planning.build import build_arrival, build_planner
+from jepa_robot.planning.energy import WeightedSum
 
 
 def steps_until_arrival(rule, energies):
@@ -57,3 +58,11 @@ def test_a_tolerance_is_for_the_metric_space(settings):
         energy = dataclasses.replace(settings.energy, space=space)
         rule = build_arrival(dataclasses.replace(settings, energy=energy, arrival=arrival))
         assert rule.update(0.4) is ends
+
+
+def test_an_action_cost_is_for_the_metric_space(toy, settings):
+    """At the goal the cost keeps the point still; the latents' distance, of another scale, is left alone."""
+    for space, cost, terms in (("metric", 5.0, 2), ("metric", 0.0, 1), ("latent", 5.0, 1)):
+        energy = dataclasses.replace(settings.energy, space=space, action_cost=cost)
+        built = build_planner(toy.Model(), dataclasses.replace(settings, energy=energy)).energy
+        assert len(built.terms if isinstance(built, WeightedSum) else (built,)) == terms

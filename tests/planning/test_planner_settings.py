@@ -31,7 +31,7 @@ def test_whole_numbers_count_as_real_ones(values):
         ({"momentum": None}, "planner.momentum: is None"),
         ({"arrival": 3}, "planner.arrival: is 3"),
         ({"energy": {"distance": "l2", "steps": "all", "action_cost": 0.0}}, "planner.energy: missing setting space"),
-        ({"arrival": {"patience": 3}}, "planner.arrival: missing setting min_improvement, tolerance"),
+        ({"arrival": {"patience": 3}}, "planner.arrival: missing setting min_improvement, slack, tolerance"),
     ],
 )
 def test_wrong_settings(values, changed, message):
