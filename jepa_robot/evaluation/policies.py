@@ -65,7 +65,9 @@ class TrueStatePolicy:
     def __init__(self, contract: Contract, settings: PlannerSettings):
         self.contract, self.settings = contract, settings
         self.optimizer = build_optimizer(contract, settings)
-        self.arrival = ArrivalRule(settings.arrival.patience, settings.arrival.min_improvement)
+        self.arrival = ArrivalRule(
+            settings.arrival.patience, settings.arrival.min_improvement, settings.arrival.slack
+        )
         self.distance = LatentDistance("l2", settings.energy.steps)
         self.matrix = torch.from_numpy(contract.integration_matrix())
         self.low, self.high = torch.from_numpy(contract.state_low), torch.from_numpy(contract.state_high)
