@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
+import yaml
 
 from jepa_robot.data.source import SourceOptions
 from jepa_robot.errors import ConfigError
@@ -22,7 +24,9 @@ _OPTIONS = (
     click.option("--image-size", type=click.IntRange(min=8), help="Cut to the middle square, scaled to these pixels."),
     click.option("--task", help="What the contract calls the task."),
     click.option(
-        "--contract", type=click.Path(path_type=Path), help="JSON file: names, units, frames and bounds of everything."
+        "--contract",
+        type=click.Path(path_type=Path),
+        help="JSON or YAML file: names, units, frames and bounds of everything; `data info --json` prints one to edit.",
     ),
 )
 
@@ -52,13 +56,20 @@ def source_options(verb: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def read_contract(path: Path) -> Contract:
-    """A contract from a JSON file.
+    """A contract from a JSON or YAML file: on its own, or as ``contract`` of what `data info --json` prints.
 
     Raises:
-        ConfigError: the file cannot be read.
+        ConfigError: the file cannot be read, or is neither JSON nor YAML.
         ContractError: it is not a contract.
     """
     try:
-        return Contract.from_json(path.read_text(), where=path)
+        text = path.read_text(encoding="utf-8")
+        data = yaml.safe_load(text) if path.suffix in (".yaml", ".yml") else json.loads(text)
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot be read ({error})", where=path, expected="a contract as JSON") from error
+        raise ConfigError(f"cannot be read ({error})", where=path, expected="a contract as JSON or YAML") from error
+    except (ValueError, yaml.YAMLError, RecursionError) as error:
+        language = "YAML" if path.suffix in (".yaml", ".yml") else "JSON"
+        raise ConfigError(f"is not {language} ({error})", where=path, expected="a contract") from error
+    if isinstance(data, dict) and isinstance(data.get("contract"), dict):
+        data = data["contract"]
+    return Contract.from_dict(data, path)
