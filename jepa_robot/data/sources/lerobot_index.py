@@ -97,10 +97,10 @@ class Info:
         Raises:
             DataError: there is none of that name, or it is something else.
         """
-        vectors_found = [f.key for f in self.features.values() if len(f.shape) == 1 and f.dtype.startswith(("float", "int"))]
+        found = [f.key for f in self.features.values() if len(f.shape) == 1 and f.dtype.startswith(("float", "int"))]
         if key not in self.features:
-            raise DataError(f"has no feature {key!r}", where=self.path, expected=f"one of {', '.join(vectors_found)}")
-        if key not in vectors_found:
+            raise DataError(f"has no feature {key!r}", where=self.path, expected=f"one of {', '.join(found)}")
+        if key not in found:
             feature = self.features[key]
             raise DataError(f"{key} is {feature.dtype} {list(feature.shape)}", where=self.path, expected="numbers [dims]")
         return self.features[key]
@@ -117,7 +117,7 @@ class Info:
 
         def fill(match: re.Match[str]) -> str:
             if match[1] not in fields:
-                raise DataError(f"{template} has a field {match[1]!r}", where=self.path, expected=f"{', '.join(fields)}")
+                raise DataError(f"{template} has a field {match[1]!r}", where=self.path, expected=", ".join(fields))
             return f"{fields[match[1]]:0{match[2]}d}" if match[2] else str(fields[match[1]])
 
         try:
@@ -129,12 +129,14 @@ class Info:
         try:
             dtype, shape, names, info = value["dtype"], value["shape"], value.get("names"), value.get("info") or {}
             depth = bool(info.get("video.is_depth_map", info.get("is_depth_map", False)))
-            right = isinstance(dtype, str) and all(isinstance(s, int) and 0 < s < 1 << 16 for s in shape) and len(shape) > 0
-            if right and (dtype not in ("video", "image") or len(shape) == 3):
+            sizes = len(shape) > 0 and all(isinstance(size, int) and 0 < size < 1 << 16 for size in shape)
+            if isinstance(dtype, str) and sizes and (dtype not in ("video", "image") or len(shape) == 3):
                 return Feature(key, dtype, tuple(shape), names, depth)
         except (AttributeError, KeyError, TypeError) as error:
-            raise DataError(f"feature {key!r} is malformed ({error!r})", where=self.path, expected="dtype and shape") from error
-        raise DataError(f"feature {key!r} is {dtype!r} {shape!r}", where=self.path, expected="dtype and shape (pictures: 3 numbers)")
+            expected = "dtype and shape"
+            raise DataError(f"feature {key!r} is malformed ({error!r})", where=self.path, expected=expected) from error
+        expected = "dtype and shape (three numbers for pictures)"
+        raise DataError(f"feature {key!r} is {dtype!r} {shape!r}", where=self.path, expected=expected)
 
 
 @dataclass(frozen=True)
@@ -179,7 +181,8 @@ def read_episodes(info: Info, tables: Tables, camera: Feature) -> tuple[list[Epi
         table = tables.rows(path, columns)
         rows += zip(*(vectors(table, column, 1, path)[:, 0].tolist() for column in columns))
         if "tasks" in tables.columns(path):
-            tasks |= {str(task) for tasks_of in tables.rows(path, ["tasks"])["tasks"].to_pylist() for task in tasks_of or ()}
+            column = tables.rows(path, ["tasks"]).column("tasks").to_pylist()
+            tasks.update(str(task) for tasks_of in column for task in tasks_of or ())
     if not rows:
         raise DataError("has no episode", where=root / "meta" / "episodes", expected="at least one")
     return _episodes(info, camera, sorted(rows)), tasks
@@ -201,7 +204,7 @@ def _episodes(info: Info, camera: Feature, rows: Sequence[tuple[float, ...]]) ->
             name = info.file("video_path", video_key=camera.key, chunk_index=int(video[0]), file_index=int(video[1]))
             shown = float(video[2])
             if not np.isfinite(shown):
-                raise DataError(f"episode {number} starts at {shown} s of its video", where=where, expected="a finite time")
+                raise DataError(f"episode {number} is at {shown} s of its video", where=where, expected="a finite time")
         episodes.append(Episode(int(number), int(length), data, int(start - first[data]), name, shown))
     numbers = [episode.number for episode in episodes]
     if len(set(numbers)) < len(numbers):

@@ -53,11 +53,11 @@ class Tables:
             )
         sizes = [file.metadata.row_group(g).num_rows for g in range(file.num_row_groups)]
         ends = np.cumsum([0, *sizes])
-        parts = [
-            self._group(path, g, tuple(columns)).slice(max(start - ends[g], 0), min(stop, ends[g + 1]) - max(start, ends[g]))
-            for g in range(len(sizes))
-            if ends[g] < stop and start < ends[g + 1]
-        ]
+        parts = []
+        for group, (first, end) in enumerate(zip(ends[:-1].tolist(), ends[1:].tolist())):
+            here, there = max(start, first), min(stop, end)
+            if here < there:
+                parts.append(self._group(path, group, tuple(columns)).slice(here - first, there - here))
         return pa.concat_tables(parts) if parts else file.schema_arrow.empty_table().select(list(columns))
 
     def close(self) -> None:
@@ -108,7 +108,8 @@ def vectors(table: pa.Table, column: str, dims: int, where: object) -> np.ndarra
         lengths = np.diff(array.offsets) if pa.types.is_list(kind) else np.full(len(array), kind.list_size)
         wrong = np.flatnonzero(lengths != dims)
         if len(wrong):
-            raise DataError(f"{column} has {lengths[wrong[0]]} numbers at row {wrong[0]}", where=where, expected=expected)
+            what = f"{column} has {lengths[wrong[0]]} numbers at row {wrong[0]}"
+            raise DataError(what, where=where, expected=expected)
         array = array.flatten()
     elif dims != 1:
         raise DataError(f"{column} is of type {kind}", where=where, expected=expected)

@@ -6,6 +6,8 @@ import json
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import numpy as np
+
 from jepa_robot.errors import DataError
 
 OUTSIDE = "copy the data set with its links resolved (cp -rL)"
@@ -39,12 +41,28 @@ def read_json(path: Path) -> dict[str, Any]:
     Raises:
         DataError: cannot be read, is not JSON, or is something else than an object.
     """
+    value = _load(path)
+    if not isinstance(value, dict):
+        raise DataError(f"is a JSON {type(value).__name__}", where=path, expected="an object")
+    return value
+
+
+def read_json_numbers(path: Path) -> np.ndarray:
+    """The JSON list of numbers in a file, float64 [n].
+
+    Raises:
+        DataError: cannot be read, is not JSON, or is something else than a list of numbers.
+    """
+    value = _load(path)
+    if not isinstance(value, list) or not all(type(number) in (int, float) and abs(number) < 2**53 for number in value):
+        raise DataError(f"is a JSON {type(value).__name__}", where=path, expected="a list of numbers")
+    return np.array(value, np.float64)
+
+
+def _load(path: Path) -> Any:
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise DataError(f"cannot be read ({error.strerror})", where=path) from error
     except (ValueError, RecursionError) as error:
         raise DataError(f"is not JSON ({error})", where=path, mend="copy the file again") from error
-    if not isinstance(value, dict):
-        raise DataError(f"is a JSON {type(value).__name__}", where=path, expected="an object")
-    return value

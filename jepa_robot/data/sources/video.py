@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Self
 
 import av
 import numpy as np
@@ -101,6 +102,12 @@ class VideoFile:
     def close(self) -> None:
         self._container.close()
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     # -- internals --------------------------------------------------------------------------
 
     def _frame_at(self, time: float, name: str) -> av.VideoFrame:
@@ -109,7 +116,7 @@ class VideoFile:
         if self._last is None or time < self._last.time - TOLERANCE or self._keyframe_between(time):
             self._seek(time)
             if self._advance() and self._last.time > time + TOLERANCE:
-                # Frames that are shown before the keyframe that they follow in the file: rare, so decode from the start.
+                # A frame that is shown before the keyframe that it follows in the file: rare, so from the start.
                 self._seek(None)
         while self._last is None or self._last.time < time - TOLERANCE:
             if not self._advance():
@@ -163,6 +170,10 @@ class Videos:
         except DataError:
             self._open.pop(path).close()  # after damage nobody knows where the decoder stands
             raise
+
+    def times(self, path: Path) -> np.ndarray:
+        """`VideoFile.times` of the file at ``path``."""
+        return self.open(path).times
 
     def open(self, path: Path) -> VideoFile:
         """The file at ``path``, opened unless it is already.
