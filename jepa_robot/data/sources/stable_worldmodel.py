@@ -1,0 +1,185 @@
+"""stable-worldmodel's HDF5 files: https://github.com/galilai-group/stable-worldmodel
+
+One flat array a column; episode i is the rows ``ep_offset[i]`` to ``ep_offset[i] + ep_len[i]``. The action of a row leads
+from its picture to the next row's, and that of an episode's last row means nothing (it is not a number, or the first
+action once more): n rows are n - 1 actions here.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from jepa_robot.data.derive import make_contract, shape_pictures, unnamed_dims
+from jepa_robot.data.format import Episode
+from jepa_robot.data.source import Source, SourceOptions
+from jepa_robot.data.sources.fields import (
+    Field,
+    bounds_of_readable,
+    choose_camera,
+    choose_state,
+    dim_names,
+    to_rgb,
+)
+from jepa_robot.data.sources.hdf5 import Hdf5File
+from jepa_robot.errors import DataError
+
+LENGTH, OFFSET, ACTION = "ep_len", "ep_offset", "action"
+DEFAULT_CAMERA = "pixels"
+# Columns with what a robot feels, the likeliest first; others (state, goals, rewards) only where they are asked for.
+DEFAULT_STATE = ("proprio", "observation", "state")
+_EXPECTED = "a data set of stable-worldmodel (HDF5)"
+
+
+class StableWorldModel(Source):
+    """A file of stable-worldmodel's columns, or the folder with the only such file.
+
+    The camera is ``pixels``, or the first of the pictures; the state is the first of `DEFAULT_STATE` that is there, or
+    none. The format does not record a frame rate: the options have to give it. Bounds are those of the data. Episodes
+    are called episode_0, episode_1, ...
+    """
+
+    format = "stable_worldmodel"
+
+    @classmethod
+    def recognises(cls, path: Path) -> bool:
+        try:
+            file = Hdf5File(_file_of(path), _EXPECTED)
+        except (DataError, OSError):
+            return False
+        try:
+            return {LENGTH, OFFSET} <= set(file.names("/"))
+        except DataError:
+            return False
+        finally:
+            file.close()
+
+    def __init__(self, path: Path, options: SourceOptions = SourceOptions()) -> None:
+        self.path = Path(path)
+        self._options = options
+        self._file = Hdf5File(_file_of(self.path), _EXPECTED)
+        try:
+            self._read_index()
+            self._make_contract()
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        self._file.close()
+
+    def read(self, index: int, start: int = 0, stop: int | None = None) -> Episode:
+        stop = int(self.lengths[index]) if stop is None else stop
+        begin, _ = self._span(index)
+        camera = self._fields[self._camera]
+        pictures = self._file.rows(self._camera, begin + start, begin + stop + 1, self._rows, camera)
+        episode = Episode(
+            frames=shape_pictures(to_rgb(pictures, camera), self._options),
+            states=self._read_states(index, start, stop),
+            actions=self._read_actions(index, start, stop),
+        )
+        episode.check_shapes(self.contract, self.where(index))
+        return episode
+
+    # -- internals --------------------------------------------------------------------------
+
+    def _read_index(self) -> None:
+        file, columns = self._file, {}
+        names = file.names("/")
+        for name in (LENGTH, OFFSET, ACTION):
+            if name not in names:
+                raise DataError("is missing", where=file.where(name), expected=_EXPECTED)
+        for name in names:
+            array = file.array(name)
+            with file.reading(name):
+                columns[name] = (len(array), Field(array.shape[1:], array.dtype))
+        tables = {}
+        for name in (LENGTH, OFFSET):
+            rows, field = columns.pop(name)
+            if field.shape != () or field.dtype.kind not in "iu":
+                raise DataError(f"is {field} an episode", where=file.where(name), expected="a whole number")
+            tables[name] = file.rows(name, 0, rows, rows, field).astype(np.int64)
+        if len(tables[LENGTH]) != len(tables[OFFSET]):
+            raise DataError(
+                f"has {len(tables[OFFSET])} episodes", where=file.where(OFFSET),
+                expected=f"{len(tables[LENGTH])}, like {LENGTH}",
+            )
+        if not len(tables[LENGTH]):
+            raise DataError("holds no episodes", where=file.where(LENGTH), expected="at least one")
+        self._rows = columns[ACTION][0]
+        self._lengths, self._offsets = tables[LENGTH], tables[OFFSET]
+        self._fields = {name: field for name, (_, field) in columns.items()}
+        if not self._fields[ACTION].is_numbers:
+            found = self._fields[ACTION]
+            raise DataError(f"is {found} a step", where=file.where(ACTION), expected="a vector of numbers")
+        observed = {name: field for name, field in self._fields.items() if name != ACTION}
+        self._camera = choose_camera(observed, self._options.camera, file.path, (DEFAULT_CAMERA,))
+        default = [name for name in DEFAULT_STATE if name in observed and observed[name].is_numbers][:1]
+        self._state = choose_state(observed, self._options.state, file.path, default)
+        for name in (self._camera, *self._state):
+            if columns[name][0] != self._rows:
+                raise DataError(
+                    f"has {columns[name][0]} rows", where=file.where(name), expected=f"{self._rows}, like {ACTION}"
+                )
+        self.names = [f"episode_{i}" for i in range(len(self._lengths))]
+        # A broken episode has at least 1 action, so that reading it says what is wrong.
+        self.lengths = np.maximum(self._lengths - 1, 1)
+        self.recipe = {"format": self.format, "columns": sorted(self._fields)}
+
+    def _make_contract(self) -> None:
+        actions = dim_names(ACTION, self._fields[ACTION])
+        states = [dim for name in self._state for dim in dim_names(name, self._fields[name])]
+        bounds = [(np.full(len(dims), -1.0), np.full(len(dims), 1.0)) for dims in (actions, states)]
+        if self._options.contract is None:
+            bounds = [
+                bounds_of_readable(lambda i: read(i, 0, int(self.lengths[i])), len(self), len(dims))
+                for read, dims in ((self._read_actions, actions), (self._read_states, states))
+            ]
+        self.contract = make_contract(
+            self.path, self._options, self._file.path.stem, self._camera, *self._fields[self._camera].size, None,
+            unnamed_dims(actions, *bounds[0]), unnamed_dims(states, *bounds[1]),
+        )
+
+    def _span(self, index: int) -> tuple[int, int]:
+        """First row and number of rows of an episode."""
+        begin, rows = int(self._offsets[index]), int(self._lengths[index])
+        if begin < 0 or rows < 0 or begin + rows > self._rows:
+            raise DataError(
+                f"is rows {begin} to {begin + rows}", where=self.where(index),
+                expected=f"rows among the {self._rows} of {ACTION}",
+            )
+        if rows < 2:
+            raise DataError(
+                f"has {rows} rows, so no action leads from one frame to another", where=self.where(index),
+                expected="at least 2",
+            )
+        return begin, rows
+
+    def _read_actions(self, index: int, start: int, stop: int) -> np.ndarray:
+        begin, _ = self._span(index)
+        return self._file.numbers(ACTION, begin + start, begin + stop, self._rows, self._fields[ACTION])
+
+    def _read_states(self, index: int, start: int, stop: int) -> np.ndarray:
+        begin, _ = self._span(index)
+        low, high = begin + start, begin + stop + 1
+        rows = [self._file.numbers(name, low, high, self._rows, self._fields[name]) for name in self._state]
+        return np.concatenate([np.empty((high - low, 0), np.float32), *rows], axis=1)
+
+
+def _file_of(path: Path) -> Path:
+    """The file itself, or the only HDF5 file in a folder, which has to lie there.
+
+    Raises:
+        DataError: there is none, there are several, or it is a link out of the folder.
+    """
+    if not path.is_dir():
+        return path
+    files = sorted(file for file in path.iterdir() if file.suffix in (".h5", ".hdf5"))
+    if len(files) != 1:
+        raise DataError(
+            f"holds {len(files)} HDF5 files", where=path, expected="one", mend="give the path of the file itself"
+        )
+    if not files[0].resolve().is_relative_to(path.resolve()):
+        raise DataError("leads out of the data set's folder", where=files[0], mend="copy the file there")
+    return files[0]
