@@ -35,11 +35,12 @@ def make(root: Path, lengths: list[int], cameras: list[str], use_videos: bool, o
     """A data set with as many episodes as ``lengths``; after ``one_file`` of them new files are begun."""
     vector = {"dtype": "float32", "shape": (3,), "names": NAMES}
     kind = "video" if use_videos else "image"
+    picture_feature = {"dtype": kind, "shape": (HEIGHT, WIDTH, 3), "names": ["height", "width", "channels"]}
     features = {
         "observation.state": vector,
         "observation.effort": {"dtype": "float32", "shape": (1,), "names": None},
         "action": {**vector, "names": {"motors": NAMES}},
-        **{key: {"dtype": kind, "shape": (HEIGHT, WIDTH, 3), "names": ["height", "width", "channels"]} for key in cameras},
+        **dict.fromkeys(cameras, picture_feature),
     }
     dataset = LeRobotDataset.create(
         "samples/moving_block", FPS, features, root=root, robot_type="toy_arm", use_videos=use_videos

@@ -159,12 +159,16 @@ def _folders(root: Path, real: Path, depth: int = 0) -> Iterator[Path]:
     """``root`` and what may be episodes below it, in order; nothing is looked for inside of an episode.
 
     Raises:
-        DataError: a folder is a link that leads out of ``real``.
+        DataError: a folder may not be read, or is a link that leads out of ``real``.
     """
     yield root
     if depth == _DEEPEST or metadata_files(root):
         return
-    for entry in sorted(os.scandir(root), key=lambda entry: entry.name):
+    try:
+        entries = sorted(os.scandir(root), key=lambda entry: entry.name)
+    except OSError as error:
+        raise DataError(f"cannot be searched ({error.strerror})", where=root, expected="a folder") from error
+    for entry in entries:
         if not entry.is_dir():
             continue
         if not entry.is_symlink():

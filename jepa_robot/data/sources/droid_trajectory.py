@@ -77,14 +77,14 @@ def read_trajectory(root: Path, episode: str, camera: str, state: Sequence[str])
     file = Hdf5File(inside(root, f"{episode}/trajectory.h5"), "a DROID trajectory (HDF5)")
     try:
         poses = _radians(file)
+        if len(poses) < 3:
+            raise DataError(f"has {len(poses)} rows", where=file.where(f"{_ROBOT}/{POSE}"), expected="3 or more")
         arrays = {name: _state(file, name, len(poses)) for name in {POSE, GRIPPER, *state}}
         clock = f"observation/timestamp/cameras/{video.stem}_frame_received"
         times = _numbers(file, clock, (len(poses),)) if file.has(clock) else None
     finally:
         file.close()
     rows, frames = _align(root, f"{episode}/recordings/MP4/{video.stem}_timestamps.json", len(poses), times)
-    if len(rows) < 2:
-        raise DataError(f"has {len(poses)} rows", where=file.where(f"{_ROBOT}/{POSE}"), expected="3 or more")
     gripper = arrays[GRIPPER][rows]
     return Trajectory(
         video=video,
@@ -134,6 +134,8 @@ def _align(root: Path, stamps: str, steps: int, times: np.ndarray | None) -> tup
         return np.arange(steps - 1), (steps - 1, steps)
     path = inside(root, stamps)
     shown = read_json_numbers(path)
+    if len(shown) < 2:
+        raise DataError(f"has {len(shown)} time stamps", where=path, expected="one for each frame of the video")
     rows = np.minimum(np.searchsorted(times, shown), steps - 1)
     wrong = np.flatnonzero((times[rows] != shown) | (np.diff(rows, prepend=-1) <= 0))
     if len(wrong):
