@@ -155,6 +155,7 @@ class JournaledFile(io.RawIOBase):
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, self._journal)
+            self._sync_folder()  # on disk before the file changes, also when the power fails
             self._replay()
         except OSError as error:
             temporary.unlink(missing_ok=True)
@@ -182,6 +183,13 @@ class JournaledFile(io.RawIOBase):
 
     # -- internals --------------------------------------------------------------------------
 
+    def _sync_folder(self) -> None:
+        folder = os.open(self._path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
     def _store(self, view: memoryview) -> None:
         start, end = self._position, self._position + len(view)
         boundary = -(-self._committed // PAGE) * PAGE
@@ -199,9 +207,13 @@ class JournaledFile(io.RawIOBase):
 
     def _replay(self) -> None:
         with open(self._journal, "rb") as file:
-            magic, length, count = _HEADER.unpack(file.read(_HEADER.size))
-            if magic != _MAGIC:
-                raise DataError("is not a journal", where=self._journal, mend="move it away")
+            size = os.fstat(file.fileno()).st_size
+            magic, length, count = _HEADER.unpack(file.read(_HEADER.size).ljust(_HEADER.size))
+            if magic != _MAGIC or size != _HEADER.size + count * (8 + PAGE):
+                raise DataError(
+                    "is not a journal, or not all of one", where=self._journal,
+                    mend="save what can be read with `jepa-robot data repair`",
+                )
             for _ in range(count):
                 (number,) = struct.unpack("<Q", file.read(8))
                 os.pwrite(self._fd, file.read(PAGE), number * PAGE)
