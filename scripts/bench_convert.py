@@ -31,7 +31,7 @@ def contract(size: int) -> Contract:
         task="drawn", cameras=(Camera("front", size, size),), fps=10.0,
         actions=(Dim("dx", "m", "base", -1, 1), Dim("dy", "m", "base", -1, 1)),
         states=(Dim("x", "m", "base", -1, 1), Dim("y", "m", "base", -1, 1)),
-    )  # fmt: skip
+    )
 
 
 def draw(seed: int, size: int) -> Episode:
