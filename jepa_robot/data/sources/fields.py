@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -97,12 +97,20 @@ def dim_names(name: str, field: Field) -> list[str]:
     return [name] if field.width == 1 else [f"{name}[{i}]" for i in range(field.width)]
 
 
-def bounds_of_readable(
-    read: Callable[[int], np.ndarray], episodes: int, dims: int
-) -> tuple[np.ndarray, np.ndarray]:
+def plausible_lengths(claimed: Sequence[int], good: Sequence[bool]) -> np.ndarray:
+    """int64 [E], T of every episode; of broken ones as claimed, but at least 1 and no more than any good one has.
+
+    So a broken episode is asked for, which says what is wrong, and a damaged number does not cost memory.
+    """
+    lengths, good = np.array([min(length, 2**62) for length in claimed], np.int64), np.array(good, bool)
+    longest = lengths[good].max(initial=1)
+    return np.where(good, lengths, np.clip(lengths, 1, longest))
+
+
+def bounds_of_readable(read: Callable[[int], np.ndarray], episodes: int, dims: int) -> tuple[np.ndarray, np.ndarray]:
     """`data_bounds` of ``read(episode)`` [T, dims], one at a time; what cannot be read is told when it is asked for."""
 
-    def arrays():
+    def arrays() -> Iterator[np.ndarray]:
         for episode in range(episodes):
             try:
                 yield read(episode)

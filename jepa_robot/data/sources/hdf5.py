@@ -50,7 +50,8 @@ class Hdf5File:
         except _DAMAGE as error:
             text = str(error)
             if "unable to lock" in text or "already open" in text:
-                raise DataError("is being written by another process", where=path, mend="wait until it is done") from error
+                what = "is being written by another process"
+                raise DataError(what, where=path, mend="wait until it is done") from error
             if "signature not found" in text:
                 raise DataError("is not an HDF5 file", where=path, expected=expected) from error
             raise _damaged(path, error) from error
@@ -104,7 +105,8 @@ class Hdf5File:
         if value is None:
             return None
         if np.ndim(value) != 0 or not isinstance(value, (int, np.integer)) or value < 0:
-            raise DataError(f"attribute {name} is {value!r}", where=self.where(key), expected="a whole number, 0 or more")
+            what = f"attribute {name} is {value!r}"
+            raise DataError(what, where=self.where(key), expected="a whole number, 0 or more")
         return int(value)
 
     def array(self, key: str) -> h5py.Dataset:

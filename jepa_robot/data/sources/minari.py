@@ -6,7 +6,6 @@ nested like the observation space. Pictures are JPEG files, or arrays where the 
 
 from __future__ import annotations
 
-import io
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -16,7 +15,6 @@ from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
-from PIL import Image
 
 from jepa_robot.data.derive import make_contract, shape_pictures, unnamed_dims
 from jepa_robot.data.format import Episode
@@ -28,9 +26,12 @@ from jepa_robot.data.sources.fields import (
     choose_state,
     dim_names,
     float_vectors,
+    plausible_lengths,
     to_rgb,
 )
 from jepa_robot.data.sources.hdf5 import Hdf5File
+from jepa_robot.data.sources.paths import inside, read_json
+from jepa_robot.data.sources.pictures import decode_picture
 from jepa_robot.errors import DataError
 from jepa_robot.spec import Dim
 
@@ -54,7 +55,7 @@ class _Leaf:
 
 
 class _Index(NamedTuple):
-    """An episode: T, its seed, and why it cannot be read."""
+    """An episode: T (as it claims), its seed, and why it cannot be read."""
 
     length: int
     seed: int
@@ -84,8 +85,13 @@ class Minari(Source):
     def __init__(self, path: Path, options: SourceOptions = SourceOptions()) -> None:
         self.path = Path(path)
         self._options = options
-        self._metadata_path, main = self._locate()
+        folder = _data_folder(self.path)
+        if folder is None:
+            what = f"has no data/{METADATA}" if self.path.exists() else "no such file or folder"
+            raise DataError(what, where=self.path, expected=_EXPECTED)
+        self._metadata_path = self._inside(folder, METADATA)
         metadata = self._read_metadata()
+        main = self._inside(folder, MAIN)
         self._file = Hdf5File(main, _EXPECTED)
         try:
             self._read_index(metadata)
@@ -113,26 +119,15 @@ class Minari(Source):
 
     # -- index ------------------------------------------------------------------------------
 
-    def _locate(self) -> tuple[Path, Path]:
-        """The metadata and the HDF5 file, both inside the data set's folder."""
-        folder = _data_folder(self.path)
-        if folder is None:
-            what = f"has no data/{METADATA}" if self.path.exists() else "no such file or folder"
-            raise DataError(what, where=self.path, expected=_EXPECTED)
+    def _inside(self, folder: Path, name: str) -> Path:
+        """``folder / name``, which has to lie inside the data set's folder."""
         root = self.path if self.path.is_dir() else folder
-        for name in (METADATA, MAIN):
-            if not (folder / name).resolve().is_relative_to(root.resolve()):
-                raise DataError("leads out of the data set's folder", where=folder / name, mend="copy the file there")
-        return folder / METADATA, folder / MAIN
+        inside(root, (folder / name).relative_to(root).as_posix())
+        return folder / name
 
     def _read_metadata(self) -> dict[str, Any]:
         where = self._metadata_path
-        try:
-            metadata = json.loads(where.read_text())
-        except (OSError, ValueError, RecursionError) as error:
-            raise DataError(f"cannot be read ({error})", where=where, expected="JSON") from error
-        if not isinstance(metadata, dict):
-            raise DataError("is not a table", where=where, expected="Minari's metadata")
+        metadata = read_json(where)
         if metadata.get("data_format", "hdf5") != "hdf5":
             raise DataError(
                 f"is in Minari's format {metadata['data_format']!r}", where=where, expected="'hdf5'",
@@ -182,7 +177,8 @@ class Minari(Source):
         self._kind = str(metadata.get("algorithm_name", "unknown"))
         self.recipe = {"format": self.format, **{key: metadata[key] for key in _KEPT if key in metadata}}
         self._episodes = [self._inspect(name) for name in self.names]
-        self.lengths = np.array([episode.length for episode in self._episodes], np.int64)
+        lengths = [episode.length for episode in self._episodes]
+        self.lengths = plausible_lengths(lengths, [episode.problem is None for episode in self._episodes])
         self.contract = make_contract(
             self.path, self._options, str(metadata.get("dataset_id", self.path.stem)), camera,
             *self._camera.field.size, None,
@@ -190,7 +186,6 @@ class Minari(Source):
         )
 
     def _inspect(self, name: str) -> _Index:
-        """A broken episode has the length that it claims, and at least 1, so that reading it says what is wrong."""
         file, claimed, steps, seed = self._file, None, 0, 0
         problem = None
         try:
@@ -207,7 +202,7 @@ class Minari(Source):
                 problem = DataError("has no actions", where=file.where(key), expected="at least one")
         except DataError as error:
             problem = error
-        return _Index(max(1, claimed or steps), seed, problem)
+        return _Index(claimed or steps, seed, problem)
 
     def _dims(self, leaves: dict[str, _Leaf], read: Callable[[int, int, int], np.ndarray]) -> tuple[Dim, ...]:
         """Dimensions with the bounds of their spaces, or of all the data where a space has none."""
@@ -253,10 +248,8 @@ class Minari(Source):
             if len(array) != total + 1:
                 raise DataError(f"has {len(array)} pictures", where=file.where(key), expected=f"{total + 1}")
             files = array[start : stop + 1]
-        pictures = np.empty((len(files), *field.size, 3), np.uint8)
-        for i, content in enumerate(files):
-            pictures[i] = _decode(content, field, f"{file.where(key)}[{start + i}]")
-        return pictures
+        where = file.where(key)
+        return np.stack([decode_picture(f.tobytes(), field.size, f"{where}[{start + i}]") for i, f in enumerate(files)])
 
 
 def _data_folder(path: Path) -> Path | None:
@@ -283,16 +276,3 @@ def _leaf(box: dict[str, Any], path: tuple[str, ...]) -> _Leaf:
         return _Leaf("/".join(path), field, np.empty(0), np.empty(0))
     low, high = (np.asarray(box[key], np.float64).reshape(field.width) for key in ("low", "high"))
     return _Leaf("/".join(path), field, low, high)
-
-
-def _decode(content: np.ndarray, field: Field, where: str) -> np.ndarray:
-    """uint8 [H, W, 3] of a JPEG file."""
-    try:
-        with Image.open(io.BytesIO(content.tobytes()), formats=("JPEG",)) as image:
-            if (image.height, image.width) == field.size:
-                return np.asarray(image.convert("RGB"))
-            found = f"{image.height}x{image.width}"
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"is not a picture ({error})", where=where, expected="a complete JPEG file") from error
-    height, width = field.size
-    raise DataError(f"is {found} pixels", where=where, expected=f"{height}x{width}, as the space says")

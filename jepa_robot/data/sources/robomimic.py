@@ -23,6 +23,7 @@ from jepa_robot.data.sources.fields import (
     choose_state,
     dim_names,
     float_vectors,
+    plausible_lengths,
     to_rgb,
 )
 from jepa_robot.data.sources.hdf5 import Hdf5File
@@ -116,7 +117,8 @@ class Robomimic(Source):
         self.recipe = {"format": self.format, "env_args": environment, "mask": self._mask()}
         self._choose_fields()
         self._demos = [self._inspect(index) for index in range(len(self))]
-        self.lengths = np.array([self._length(index) for index in range(len(self))], np.int64)
+        good = [isinstance(demo, _Demo) for demo in self._demos]
+        self.lengths = plausible_lengths([self._length(index) for index in range(len(self))], good)
         self._make_contract(environment)
 
     def _environment(self) -> dict[str, Any]:
@@ -203,15 +205,15 @@ class Robomimic(Source):
         return _Demo(samples, has_next)
 
     def _length(self, index: int) -> int:
-        """T of an episode; of a broken one what it claims, and at least 1, so that reading it says what is wrong."""
+        """T of an episode; of a broken one as it claims."""
         demo = self._demos[index]
         if isinstance(demo, _Demo):
             return demo.samples - (not demo.has_next)
         key = f"data/{self.names[index]}"
         try:
-            return max(1, self._file.count(key, "num_samples", self._file.attributes(key)) or 1)
+            return self._file.count(key, "num_samples", self._file.attributes(key)) or 0
         except DataError:
-            return 1
+            return 0
 
     def _demo(self, index: int) -> _Demo:
         demo = self._demos[index]

@@ -1,8 +1,8 @@
 """stable-worldmodel's HDF5 files: https://github.com/galilai-group/stable-worldmodel
 
-One flat array a column; episode i is the rows ``ep_offset[i]`` to ``ep_offset[i] + ep_len[i]``. The action of a row leads
-from its picture to the next row's, and that of an episode's last row means nothing (it is not a number, or the first
-action once more): n rows are n - 1 actions here.
+One flat array a column; episode i is the rows ``ep_offset[i]`` to ``ep_offset[i] + ep_len[i]``. The action of a row
+leads from its picture to the next row's, and that of an episode's last row means nothing (it is not a number, or the
+action that led to the first picture): n rows are n - 1 actions here.
 """
 
 from __future__ import annotations
@@ -20,24 +20,26 @@ from jepa_robot.data.sources.fields import (
     choose_camera,
     choose_state,
     dim_names,
+    plausible_lengths,
     to_rgb,
 )
 from jepa_robot.data.sources.hdf5 import Hdf5File
+from jepa_robot.data.sources.paths import inside
 from jepa_robot.errors import DataError
 
 LENGTH, OFFSET, ACTION = "ep_len", "ep_offset", "action"
 DEFAULT_CAMERA = "pixels"
-# Columns with what a robot feels, the likeliest first; others (state, goals, rewards) only where they are asked for.
-DEFAULT_STATE = ("proprio", "observation", "state")
+# What a robot feels. The columns state and observation often hold what only a simulator knows: ask for them by name.
+DEFAULT_STATE = "proprio"
 _EXPECTED = "a data set of stable-worldmodel (HDF5)"
 
 
 class StableWorldModel(Source):
     """A file of stable-worldmodel's columns, or the folder with the only such file.
 
-    The camera is ``pixels``, or the first of the pictures; the state is the first of `DEFAULT_STATE` that is there, or
-    none. The format does not record a frame rate: the options have to give it. Bounds are those of the data. Episodes
-    are called episode_0, episode_1, ...
+    The camera is ``pixels``, or the first of the pictures; the state is ``proprio``, or none. The format does not
+    record a frame rate: the options have to give it. Bounds are those of the data. Episodes are called episode_0,
+    episode_1, ...
     """
 
     format = "stable_worldmodel"
@@ -115,7 +117,7 @@ class StableWorldModel(Source):
             raise DataError(f"is {found} a step", where=file.where(ACTION), expected="a vector of numbers")
         observed = {name: field for name, field in self._fields.items() if name != ACTION}
         self._camera = choose_camera(observed, self._options.camera, file.path, (DEFAULT_CAMERA,))
-        default = [name for name in DEFAULT_STATE if name in observed and observed[name].is_numbers][:1]
+        default = [DEFAULT_STATE] if DEFAULT_STATE in observed and observed[DEFAULT_STATE].is_numbers else []
         self._state = choose_state(observed, self._options.state, file.path, default)
         for name in (self._camera, *self._state):
             if columns[name][0] != self._rows:
@@ -123,8 +125,8 @@ class StableWorldModel(Source):
                     f"has {columns[name][0]} rows", where=file.where(name), expected=f"{self._rows}, like {ACTION}"
                 )
         self.names = [f"episode_{i}" for i in range(len(self._lengths))]
-        # A broken episode has at least 1 action, so that reading it says what is wrong.
-        self.lengths = np.maximum(self._lengths - 1, 1)
+        good = (self._lengths >= 2) & (self._offsets >= 0) & (self._offsets <= self._rows - self._lengths)
+        self.lengths = plausible_lengths((self._lengths - 1).tolist(), good.tolist())
         self.recipe = {"format": self.format, "columns": sorted(self._fields)}
 
     def _make_contract(self) -> None:
@@ -180,6 +182,4 @@ def _file_of(path: Path) -> Path:
         raise DataError(
             f"holds {len(files)} HDF5 files", where=path, expected="one", mend="give the path of the file itself"
         )
-    if not files[0].resolve().is_relative_to(path.resolve()):
-        raise DataError("leads out of the data set's folder", where=files[0], mend="copy the file there")
-    return files[0]
+    return inside(path, files[0].name)
