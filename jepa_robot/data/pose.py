@@ -19,6 +19,10 @@ def pose_differences(poses: np.ndarray) -> np.ndarray:
         float64 [T, 6], position and Euler angles xyz of the difference; not a number where a pose is not.
     """
     poses = np.asarray(poses, np.float64)
-    rotations = Rotation.from_euler("xyz", poses[:, 3:])
+    known = np.isfinite(poses[:, 3:]).all(axis=1)
+    rotations = Rotation.from_euler("xyz", np.where(known[:, None], poses[:, 3:], 0.0))
     turns = (rotations[1:] * rotations[:-1].inv()).as_euler("xyz")
-    return np.concatenate([poses[1:, :3] - poses[:-1, :3], turns], axis=1)
+    turns[~(known[1:] & known[:-1])] = np.nan
+    with np.errstate(invalid="ignore"):  # infinity less infinity
+        moves = poses[1:, :3] - poses[:-1, :3]
+    return np.concatenate([moves, turns], axis=1)

@@ -134,7 +134,7 @@ class Droid(Source):
                     errors.append(error)
                     continue
                 self.lengths[index] = len(trajectory.actions)
-                actions = np.pad(trajectory.actions, ((0, 1), (0, 0)), constant_values=np.nan)  # no bounds from the last
+                actions = np.pad(trajectory.actions, ((0, 1), (0, 0)), constant_values=np.nan)  # none after the last
                 yield np.concatenate([trajectory.states, actions], axis=1)
 
         low, high = data_bounds(values(), dims + len(ACTIONS))

@@ -102,7 +102,8 @@ class Info:
             raise DataError(f"has no feature {key!r}", where=self.path, expected=f"one of {', '.join(found)}")
         if key not in found:
             feature = self.features[key]
-            raise DataError(f"{key} is {feature.dtype} {list(feature.shape)}", where=self.path, expected="numbers [dims]")
+            what = f"{key} is {feature.dtype} {list(feature.shape)}"
+            raise DataError(what, where=self.path, expected="numbers [dims]")
         return self.features[key]
 
     def file(self, template: str, **fields: str | int) -> str:

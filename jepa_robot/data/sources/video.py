@@ -16,6 +16,7 @@ from jepa_robot.errors import DataError
 # float32 are this exact for the first half hour.
 TOLERANCE = 1e-4
 OPEN_FILES = 8
+_LATEST = 1e8  # seconds; beyond are mistakes, which do not fit into a time stamp either
 _AGAIN = "copy the file again, or leave the episode out"
 # av.FFmpegError covers most; some of its kin are also raised as the built-in classes.
 _DAMAGE = (av.FFmpegError, OSError, ValueError, IndexError)
@@ -111,8 +112,8 @@ class VideoFile:
     # -- internals --------------------------------------------------------------------------
 
     def _frame_at(self, time: float, name: str) -> av.VideoFrame:
-        if not np.isfinite(time):
-            raise DataError(f"{name} is to be at {time} s", where=self.path, expected="a finite time")
+        if not abs(time) < _LATEST:
+            raise DataError(f"{name} is to be at {time} s", where=self.path, expected="a time in the video")
         if self._last is None or time < self._last.time - TOLERANCE or self._keyframe_between(time):
             self._seek(time)
             if self._advance() and self._last.time > time + TOLERANCE:
