@@ -31,7 +31,7 @@ EXPLAINED = 0.1
 ROWS_PER_COEFFICIENT, MIN_ROWS = 4, 40
 # A best lag other than 0 is clear when it explains this much more, ...
 MARGIN = 0.02
-# ... and the mean difference over the groups is this many standard errors (chance: about 1 in 400).
+# ... and the logarithm of the ratio of what is left is this many standard errors (chance: about 1 in 400).
 STANDARD_ERRORS = 4.0
 # An action that follows a state's own value this closely is a target for that state.
 TARGET_CORRELATION = 0.9
@@ -116,9 +116,8 @@ class AlignmentEstimator:
         mean = r2[:, kept].mean(axis=1)
         best, zero = int(mean.argmax()), LAGS.index(0)
         share = (unexplained / total_sum)[:, :, kept].mean(axis=2)  # [G, lags]
-        gain = share[:, zero] - share[:, best]
-        error = gain.std(ddof=1) / np.sqrt(len(gain))
-        shifted = best != zero and mean[best] - mean[zero] > MARGIN and gain.mean() > STANDARD_ERRORS * error
+        gain, error = _log_ratio(share[:, zero], share[:, best])
+        shifted = best != zero and mean[best] - mean[zero] > MARGIN and gain > STANDARD_ERRORS * error
         return Alignment(
             r2={lag: float(value) for lag, value in zip(LAGS, mean)},
             best=LAGS[best],
@@ -178,6 +177,14 @@ class AlignmentEstimator:
                     + (weights * (held[np.ix_(inputs, inputs)] @ weights)).sum(axis=0)
                 )
         return np.maximum(errors, 0.0)
+
+
+def _log_ratio(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
+    """log(sum(a) / sum(b)) of errors [G], and its standard error by the jackknife over groups."""
+    a, b = a + 1e-9, b + 1e-9  # nothing left is as good as next to nothing
+    without = np.log((a.sum() - a) / (b.sum() - b))
+    count = len(a)
+    return float(np.log(a.sum() / b.sum())), float(np.sqrt((count - 1) * without.var()))
 
 
 def _centre_and_spread(array: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -141,7 +141,7 @@ def lost_frames(trace: Trace, contract: Contract) -> list[Finding]:
         return []
     found = []
     intervals, period = np.diff(trace.times), 1 / contract.fps
-    typical = float(np.median(intervals))
+    typical = _typical(intervals)
     backwards = intervals <= 0
     if backwards.any():
         step = int(backwards.argmax())
@@ -208,6 +208,13 @@ def runs(flags: np.ndarray) -> list[tuple[int, int]]:
 
 def _arrays(trace: Trace, contract: Contract) -> list[tuple[str, np.ndarray, tuple[Dim, ...]]]:
     return [("actions", trace.actions, contract.actions), (f"obs/{STATE_KEY}", trace.states, contract.states)]
+
+
+def _typical(intervals: np.ndarray) -> float:
+    """Mean of the intervals without gaps; 0 where time does not run forwards."""
+    median = np.median(intervals)
+    regular = intervals[(intervals > 0) & (intervals <= GAP_INTERVALS * median)]
+    return float(regular.mean()) if len(regular) else 0.0
 
 
 def _largest(values: np.ndarray) -> float:

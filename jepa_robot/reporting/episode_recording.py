@@ -67,7 +67,7 @@ def _log(recording: rr.RecordingStream, root: str, start: int, piece: Episode, f
 
     for i, (picture, state) in enumerate(zip(piece.frames, piece.states)):
         recording.set_time("frame", sequence=start + i)
-        recording.set_time("time", duration=(start + i) / fps if piece.times is None else float(piece.times[i]))
+        recording.set_time("time", duration=(start + i) / fps)
         recording.log(f"{root}/camera", rr.Image(picture).compress(jpeg_quality=JPEG_QUALITY))
         recording.log(f"{root}/state", rr.Scalars(state))
         if i < len(piece.actions):  # nothing is done after the last frame
