@@ -29,7 +29,7 @@ def test_difference_leads_to_the_next_pose():
 
 
 def test_turns_are_about_the_axes_of_the_base():
-    """A hand that was turned by a quarter about z, and then leans over the base's x axis: only the first angle changes."""
+    """A hand that was turned by a quarter about z leans over the base's x axis: only the first angle changes."""
     start = rotation(0, 0, pi / 2)
     leaning = rotation(0.2, 0, 0) @ start
     yaw, pitch, roll = (

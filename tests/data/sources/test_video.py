@@ -15,7 +15,7 @@ from jepa_robot.errors import DataError
 FRAMES, RATE = 40, 15
 
 
-def write(path: Path, frames: int = FRAMES, keyframe_every: int = 12, front: bool = False, codec: str = "libx264") -> Path:
+def write(path: Path, frames=FRAMES, keyframe_every=12, front=False, codec="libx264") -> Path:
     """H.264 with frames that refer forwards and backwards; ``front`` puts the index before the pictures."""
     options = {"movflags": "faststart"} if front else {}
     with av.open(str(path), "w", options=options) as container:
