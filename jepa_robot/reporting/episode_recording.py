@@ -36,7 +36,6 @@ def save_episode_recording(
     import rerun.blueprint as rrb
 
     recording = rr.RecordingStream("jepa_robot")
-    recording.save(path)
     roots = {name: rr.new_entity_path([name]) for name in names}
     tabs = [
         rrb.Horizontal(
@@ -46,11 +45,12 @@ def save_episode_recording(
         )
         for name, root in roots.items()
     ]
-    recording.send_blueprint(rrb.Blueprint(rrb.Tabs(*tabs)))
-    for root in roots.values():
-        recording.log(f"{root}/state", rr.SeriesLines(names=_legend(contract.states)), static=True)
-        recording.log(f"{root}/action", rr.SeriesLines(names=_legend(contract.actions)), static=True)
     try:
+        recording.save(path)
+        recording.send_blueprint(rrb.Blueprint(rrb.Tabs(*tabs)))
+        for root in roots.values():
+            recording.log(f"{root}/state", rr.SeriesLines(names=_legend(contract.states)), static=True)
+            recording.log(f"{root}/action", rr.SeriesLines(names=_legend(contract.actions)), static=True)
         for name, start, piece in pieces:
             _log(recording, roots[name], start, piece, contract.fps)
             recording.flush()  # until it is written: a full disk is an error here, and memory holds one piece
