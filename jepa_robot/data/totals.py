@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from jepa_robot.data.checks import Finding
+from jepa_robot.data.checks import Finding, quaternion_starts
 from jepa_robot.data.format import BOUND_TOLERANCE, STATE_KEY
 from jepa_robot.data.trace import Trace
 from jepa_robot.spec import Contract, Dim
@@ -83,11 +83,15 @@ class Totals:
 
 
 def constant_dims(key: str, dims: Sequence[Dim], low: np.ndarray, high: np.ndarray) -> list[Finding]:
-    """Dimensions that have one value in all episodes; ``low`` and ``high`` [D] are the extremes found."""
+    """Dimensions that have one value in all episodes; ``low`` and ``high`` [D] are the extremes found.
+
+    Parts of a quaternion may: a hand that turns about one axis only does not change two of them.
+    """
+    turning = {start + i for start in quaternion_starts(dims) for i in range(4)}
     return [
         Finding(None, key, None, "constant", f"{dim.name} is {lo:g} in every step of every episode")
-        for dim, lo, hi in zip(dims, low, high)
-        if lo == hi
+        for i, (dim, lo, hi) in enumerate(zip(dims, low, high))
+        if lo == hi and i not in turning
     ]
 
 

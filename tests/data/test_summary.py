@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from jepa_robot.data import summary
-from jepa_robot.data.dataset import load_arrays, split_episodes, statistics
 from jepa_robot.data.reader import TrajectoryReader
 from jepa_robot.data.summary import PixelStats, RunningStats, count_kinds, gather_statistics, spaced
 from jepa_robot.data.writer import TrajectoryWriter
@@ -68,19 +67,22 @@ def test_pixels():
 
 
 @pytest.mark.parametrize("frames_a_piece", [2, 4, 1000])
-def test_statistics_are_those_that_training_uses(path, monkeypatch, frames_a_piece):
+def test_statistics_of_chosen_episodes(path, make_episode, monkeypatch, frames_a_piece):
     monkeypatch.setattr("jepa_robot.data.trace.CHUNK_BYTES", frames_a_piece * 16 * 16 * 3)
-    train, _ = split_episodes(6, 0.3, 0)
-    wanted = statistics(load_arrays(path), train)
+    chosen = [0, 2, 5]
     with TrajectoryReader(path) as reader:
-        found = gather_statistics(reader, train)
-    assert found.episodes == len(train) == 4
-    for stats, dims in ((found.actions, wanted.actions), (found.states, wanted.states)):
-        np.testing.assert_allclose(stats.mean, [d.mean for d in dims], rtol=1e-6)
-        np.testing.assert_allclose(stats.std, [d.std for d in dims], rtol=1e-6)
+        found = gather_statistics(reader, chosen)
+    assert found.episodes == 3
+    episodes = [make_episode(seed, steps=5 + seed) for seed in chosen]
+    for stats, key in ((found.actions, "actions"), (found.states, "states")):
+        rows = np.concatenate([getattr(e, key) for e in episodes]).astype(np.float64)
+        assert stats.rows == len(rows)
+        np.testing.assert_allclose(stats.mean, rows.mean(axis=0), rtol=1e-6)
+        np.testing.assert_allclose(stats.std, rows.std(axis=0), rtol=1e-6)
+    pixels = np.concatenate([e.frames for e in episodes]) / 255
     mean, std = found.pixels.mean_std()
-    np.testing.assert_allclose(mean, wanted.camera.mean)
-    np.testing.assert_allclose(std, wanted.camera.std)
+    np.testing.assert_allclose(mean, pixels.mean(axis=(0, 1, 2)))
+    np.testing.assert_allclose(std, pixels.std(axis=(0, 1, 2)))
 
 
 def test_the_seed_sets_the_sample(path, monkeypatch):

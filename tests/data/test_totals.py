@@ -58,6 +58,12 @@ def test_a_dimension_that_never_changes():
     assert found(*traces) == []
 
 
+def test_parts_of_a_quaternion_may_stay():
+    dims = [Dim(name, "1", "base", -1.0, 1.0) for name in ("qx", "qy", "qz", "qw", "x")]
+    findings = constant_dims("obs/proprio", dims, np.zeros(5), np.array([0, 0, 1, 1, 0]))
+    assert [f.message.partition(" ")[0] for f in findings] == ["x"]
+
+
 def test_nan_does_not_hide_a_constant():
     t = trace(0)
     t.actions[:, 2] = 0.5

@@ -37,7 +37,7 @@ def command(path: Path, format: str | None, options: SourceOptions, skip_broken:
     from jepa_robot.data.sources import open_source
 
     with open_source(path, format, options) as source:
-        with progress(quiet=True) as show:
+        with progress(quiet=as_json) as show:
             report = inspect(source, skip_broken, show)
         name = source.format
     if as_json:
