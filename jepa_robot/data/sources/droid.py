@@ -65,7 +65,7 @@ class Droid(Source):
         self.path = Path(path)
         self._options = options
         self._camera = choose("camera", options.camera, CAMERAS, self.path)
-        wanted = (POSE, GRIPPER) if options.state is None else options.state
+        wanted = options.state or (POSE, GRIPPER)
         self._arrays = [choose("state", name, list(STATES), self.path) for name in wanted]
         self._videos = Videos()
         self._kept: OrderedDict[int, Trajectory] = OrderedDict()

@@ -97,12 +97,12 @@ class LeRobot(Source):
 
     def _choose_states(self, info: Info) -> list[Feature]:
         wanted = self._options.state
-        if wanted is None and STATE[0] not in info.features:
+        if not wanted and STATE[0] not in info.features:
             raise DataError(
                 f"has no feature {STATE[0]!r}", where=info.path,
                 mend=f"name others: state=..., of {', '.join(key for key in info.features if key != ACTION)}",
             )
-        return [info.vector(key) for key in (STATE if wanted is None else wanted)]
+        return [info.vector(key) for key in wanted or STATE]
 
     def _dims(self, features: list[Feature]) -> tuple[Dim, ...]:
         names = [name for feature in features for name in feature.dims]
