@@ -81,7 +81,12 @@ class AlignmentEstimator:
         self._scale: tuple[np.ndarray, ...] | None = None
 
     def add(self, states: np.ndarray, actions: np.ndarray) -> None:
-        """Count an episode: states float32 [T + 1, P], actions float32 [T, A]; rows that are not finite are left out."""
+        """Count an episode; rows that are not finite are left out.
+
+        Args:
+            states: float32 [T + 1, P].
+            actions: float32 [T, A].
+        """
         states = states[:, :MAX_STATES].astype(np.float64)
         actions = actions.astype(np.float64)
         if self._scale is None:

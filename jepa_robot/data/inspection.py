@@ -50,7 +50,9 @@ class Report:
         return asdict(self)
 
 
-def inspect(source: Source, skip_broken: bool = False, progress: Callable[[int, int], None] = lambda done, total: None) -> Report:
+def inspect(
+    source: Source, skip_broken: bool = False, progress: Callable[[int, int], None] = lambda done, total: None
+) -> Report:
     """Read every episode once and check it.
 
     Args:

@@ -118,8 +118,9 @@ class PixelStats:
 
     def add(self, frames: np.ndarray) -> None:
         """Count uint8 [T, H, W, 3]."""
-        for channel in range(3):
-            self._histogram[channel] += np.bincount(frames[..., channel].ravel(), minlength=256)
+        for frame in frames:  # one at a time: counting needs 8 bytes a pixel
+            for channel in range(3):
+                self._histogram[channel] += np.bincount(frame[..., channel].ravel(), minlength=256)
 
     def mean_std(self) -> tuple[np.ndarray, np.ndarray]:
         """float64 [3] each; not a number without a picture."""

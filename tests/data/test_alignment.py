@@ -145,7 +145,7 @@ def test_angles_that_turn_around():
     [
         (lambda rng: robot(rng, 12, 0), "too few steps"),
         (lambda rng: (np.zeros((101, 5), np.float32), rng.normal(size=(100, 3)).astype(np.float32)), "ever changes"),
-        (lambda rng: (robot(rng, 100, 0)[0], rng.normal(size=(100, 3)).astype(np.float32)), "explain the changes of no"),
+        (lambda rng: (robot(rng, 100, 0)[0], rng.normal(size=(100, 3)).astype(np.float32)), "explain the changes"),
         (lambda rng: (robot(rng, 100, 0)[0], np.full((100, 3), np.nan, np.float32)), "too few steps"),
         (lambda rng: (robot(rng, 100, 0)[0], np.ones((100, 3), np.float32)), "explain the changes of no"),
         (lambda rng: robot(rng, 3, 0), "too few steps"),
