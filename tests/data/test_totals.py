@@ -25,7 +25,7 @@ CONTRACT = Contract(
 
 
 def trace(seed: int = 0, steps: int = 200, limit: float = np.inf) -> Trace:
-    """States are the sums of actions plus noise; velocities are cut off at ``limit`` deviations; a gripper is 0 or 1."""
+    """States are the sums of actions plus noise; velocities end at ``limit`` deviations; a gripper is 0 or 1."""
     rng = np.random.default_rng(seed)
     moves = np.clip(rng.normal(size=(steps, 2)), -limit, limit) * [0.02, 0.2]
     moves[0] = 0.0
