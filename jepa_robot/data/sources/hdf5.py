@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections import deque
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,9 @@ class Hdf5File:
             if "signature not found" in text:
                 raise DataError("is not an HDF5 file", where=path, expected=expected) from error
             raise _damaged(path, error) from error
+        # What was looked up lately. Few arrays: each may hold some megabytes of decompressed chunks.
+        self._group = lru_cache(256)(self._find_group)
+        self._array = lru_cache(8)(self._find_array)
 
     def close(self) -> None:
         self._h5.close()
@@ -115,30 +118,7 @@ class Hdf5File:
         Raises:
             DataError: missing, a group, a scalar, stored in other files, or compressed with an unknown filter.
         """
-        array = self._find(key)
-        if not isinstance(array, h5py.Dataset):
-            what = "is missing" if array is None else "is a group"
-            raise DataError(what, where=self.where(key), expected="an array")
-        with self.reading(key):
-            properties = array.id.get_create_plist()
-            virtual = properties.get_layout() == h5py.h5d.VIRTUAL
-            outside = [source.file_name for source in array.virtual_sources()] if virtual else []
-            outside += [name for name, _, _ in array.external or ()]
-            filters = [properties.get_filter(i) for i in range(properties.get_nfilters())]
-            missing = [name.decode() or number for number, _, _, name in filters if not h5py.h5z.filter_avail(number)]
-        if virtual or outside:  # not asked for its shape before: that already opens the sources of a virtual array
-            raise DataError(
-                f"has its values somewhere else ({outside[0] if outside else 'a virtual array'!r})",
-                where=self.where(key), expected="an array with its own values", mend=_REPACK,
-            )
-        if missing:
-            raise DataError(
-                f"is compressed with a filter that is not installed ({missing[0]})", where=self.where(key),
-                mend="compress it with another one, e.g. with h5repack",
-            )
-        if array.shape in ((), None):
-            raise DataError("is a single value", where=self.where(key), expected="an array")
-        return array
+        return self._array(key)
 
     def rows(self, key: str, start: int, stop: int, total: int, field: Field) -> np.ndarray:
         """Rows ``start`` to ``stop`` (excluded) of an array that has to have ``total`` rows like ``field``.
@@ -177,40 +157,62 @@ class Hdf5File:
 
     # -- internals --------------------------------------------------------------------------
 
-    def _find(self, key: str) -> h5py.Group | h5py.Dataset | None:
-        """The group or array at ``key``; None where there is none."""
-        node: Any = self._h5
-        ahead = deque(key.split("/"))
-        soft_links = 0
-        while ahead:
-            name = ahead.popleft()
-            if name in ("", "."):
-                continue
-            if not isinstance(node, h5py.Group):
+    def _find_array(self, key: str) -> h5py.Dataset:
+        array = self._find(key)
+        if not isinstance(array, h5py.Dataset):
+            what = "is missing" if array is None else "is a group"
+            raise DataError(what, where=self.where(key), expected="an array")
+        with self.reading(key):
+            properties = array.id.get_create_plist()
+            virtual = properties.get_layout() == h5py.h5d.VIRTUAL
+            outside = [source.file_name for source in array.virtual_sources()] if virtual else []
+            outside += [name for name, _, _ in array.external or ()]
+            filters = [properties.get_filter(i) for i in range(properties.get_nfilters())]
+            missing = [name.decode() or number for number, _, _, name in filters if not h5py.h5z.filter_avail(number)]
+        if virtual or outside:  # not asked for its shape before: that already opens the sources of a virtual array
+            raise DataError(
+                f"has its values somewhere else ({outside[0] if outside else 'a virtual array'!r})",
+                where=self.where(key), expected="an array with its own values", mend=_REPACK,
+            )
+        if missing:
+            raise DataError(
+                f"is compressed with a filter that is not installed ({missing[0]})", where=self.where(key),
+                mend="compress it with another one, e.g. with h5repack",
+            )
+        with self.reading(key):
+            single = array.shape in ((), None)
+        if single:
+            raise DataError("is a single value", where=self.where(key), expected="an array")
+        return array
+
+    def _find(self, key: str, soft_links: int = 0) -> h5py.Group | h5py.Dataset | None:
+        """The group or array at ``key``; None where there is none. ``soft_links`` have led here."""
+        parent, _, name = key.rpartition("/")
+        group = self._h5 if parent == "" else self._group(parent, soft_links)
+        if name in ("", ".") or group is None:
+            return group
+        with self.reading(key):
+            links, raw = group.id.links, name.encode()
+            if not links.exists(raw):
                 return None
-            with self.reading(key):
-                links, raw = node.id.links, name.encode()
-                if not links.exists(raw):
-                    return None
-                kind = links.get_info(raw).type
-                target = None if kind == h5py.h5l.TYPE_HARD else links.get_val(raw)
-            if kind == h5py.h5l.TYPE_SOFT:
-                soft_links += 1
-                if soft_links > _MOST_SOFT_LINKS:
-                    raise DataError("its links lead round in a circle", where=self.where(key))
-                path = target.decode("utf-8", "replace")
-                node = self._h5 if path.startswith("/") else node
-                ahead.extendleft(reversed(path.split("/")))
-                continue
-            if kind != h5py.h5l.TYPE_HARD:
-                other = f" ({target[0].decode('utf-8', 'replace')!r})" if isinstance(target, tuple) else ""
-                raise DataError(
-                    f"is a link to another file{other}", where=self.where(key), expected="everything in one file",
-                    mend=_REPACK,
-                )
-            with self.reading(key):
-                node = node[name]
-        return node
+            kind = links.get_info(raw).type
+            if kind == h5py.h5l.TYPE_HARD:
+                return group[name]
+            target = links.get_val(raw)
+        if kind == h5py.h5l.TYPE_SOFT:
+            if soft_links == _MOST_SOFT_LINKS:
+                raise DataError("its links lead round in a circle", where=self.where(key))
+            path = target.decode("utf-8", "replace")
+            path = path if path.startswith("/") else f"{parent}/{path}"
+            return self._find(path.lstrip("/"), soft_links + 1)
+        other = f" ({target[0].decode('utf-8', 'replace')!r})" if isinstance(target, tuple) else ""
+        raise DataError(
+            f"is a link to another file{other}", where=self.where(key), expected="everything in one file", mend=_REPACK
+        )
+
+    def _find_group(self, key: str, soft_links: int) -> h5py.Group | None:
+        node = self._find(key, soft_links)
+        return node if isinstance(node, h5py.Group) else None
 
 
 def _damaged(where: object, error: BaseException) -> DataError:
