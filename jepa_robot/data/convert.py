@@ -169,7 +169,7 @@ def _write(
     """Append the episodes ``indices`` of the source; the number of broken ones among them."""
     camera = source.contract.camera
     sizes = (source.lengths[indices.start :] + 1) * (camera.height * camera.width * 3)
-    if sizes.sum() < _WORTH_A_PROCESS:
+    if sizes.sum() <= _WORTH_A_PROCESS:
         reading = read_here(source, indices)
     else:
         reading = read_ahead(source.path, source.format, options, indices, int(sizes.max()))

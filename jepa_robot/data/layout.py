@@ -14,6 +14,7 @@ DAMAGE = (OSError, KeyError, RuntimeError, ValueError, TypeError, MemoryError, O
 # Groups in groups: more than any recorder makes, and an end where a damaged group holds itself.
 _DEEPEST = 8
 _BLOCK_BYTES = 2**20
+_NOT_COMPRESSING = (h5py.h5z.FILTER_FLETCHER32, h5py.h5z.FILTER_SHUFFLE)
 
 
 def require_layout(demo: h5py.Group, contract: Contract, steps: int, where: str) -> None:
@@ -55,7 +56,7 @@ def require_own(group: h5py.Group, where: str, depth: int = 0) -> None:
         raise DataError("is nested too deep", where=where, expected=f"at most {_DEEPEST} groups in each other")
     for name in group:
         key = f"{where}/{name}"
-        if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+        if not is_own(group, name):
             raise DataError("is a link", where=key, expected="an array or a group of its own")
         member = group[name]
         if isinstance(member, h5py.Group):
@@ -87,7 +88,8 @@ def read_through(item: h5py.Group | h5py.Dataset, where: str) -> dict[str, int]:
         if item.id.get_num_chunks() < np.prod(blocks):
             raise DataError("was not written to its end", where=where)
         for block in item.iter_chunks():
-            item[block]
+            if not item[block].any() and is_erased(item, tuple(part.start for part in block)):
+                raise DataError("was overwritten with zeros", where=where)
     elif item.shape:
         if kind == h5py.h5d.CONTIGUOUS and item.size and item.id.get_offset() is None:
             raise DataError("was never written", where=where)
@@ -97,3 +99,58 @@ def read_through(item: h5py.Group | h5py.Dataset, where: str) -> dict[str, int]:
     else:
         item[()]
     return {"": len(item) if item.shape else 1}
+
+
+def is_own(group: h5py.Group, name: str) -> bool:
+    """Whether there is a ``name`` that is no link: HDF5 itself opens whatever file a link names."""
+    encoded = name.encode()
+    return group.id.links.exists(encoded) and group.id.links.get_info(encoded).type == h5py.h5l.TYPE_HARD
+
+
+def own_array(group: h5py.Group, key: str, where: str) -> h5py.Dataset | None:
+    """The array ``key`` below ``group``, reached without leaving the file; None where there is none.
+
+    Raises:
+        DataError: a link or values that lie elsewhere.
+    """
+    item: h5py.Group | h5py.Dataset = group
+    for name in key.split("/"):
+        if not isinstance(item, h5py.Group) or not item.id.links.exists(name.encode()):
+            return None
+        if not is_own(item, name):
+            raise DataError("is a link", where=where, expected="an array of its own")
+        item = item[name]
+    if not isinstance(item, h5py.Dataset):
+        return None
+    stored = item.id.get_create_plist()
+    if stored.get_layout() == h5py.h5d.VIRTUAL or stored.get_external_count():
+        raise DataError("has its values in another file", where=where, expected="an array with its own values")
+    return item
+
+
+def is_erased(array: h5py.Dataset, corner: tuple[int, ...]) -> bool:
+    """Whether the compressed chunk that begins at ``corner`` is nothing but zeros.
+
+    No filter compresses to that, but checksums do not notice, and Blosc makes black pictures of it. Zeros are what a
+    disk or a copy that failed leaves.
+    """
+    filters = array.id.get_create_plist()
+    compressed = any(filters.get_filter(i)[0] not in _NOT_COMPRESSING for i in range(filters.get_nfilters()))
+    return compressed and not any(array.id.read_direct_chunk(corner)[1])
+
+
+def require_stored(array: h5py.Dataset, first: int, pictures: np.ndarray, where: str) -> None:
+    """Refuse pictures [.., H, W, 3], read from row ``first`` on, that are black because nothing is stored there.
+
+    Raises:
+        DataError: names ``where``.
+    """
+    if array.chunks is None:
+        return
+    black = ~pictures[..., ::8, ::8, :].any(axis=(-1, -2, -3))
+    for row in np.flatnonzero(black):
+        corner = (0,) * array.ndim
+        if array.ndim == 4:
+            corner = ((first + row) // array.chunks[0] * array.chunks[0], 0, 0, 0)
+        if is_erased(array, corner):
+            raise DataError("was overwritten with zeros", where=where, mend="copy the file again")

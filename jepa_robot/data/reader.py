@@ -15,6 +15,7 @@ import numpy as np
 from jepa_robot.data.derive import choose, crop_of, picture_size, shape_pictures
 from jepa_robot.data.format import STATE_KEY, Episode
 from jepa_robot.data.journal import journal_path, recover
+from jepa_robot.data.layout import is_own, own_array, require_stored
 from jepa_robot.data.source import Source, SourceOptions
 from jepa_robot.errors import DataError
 from jepa_robot.spec import Contract
@@ -48,7 +49,7 @@ class TrajectoryReader(Source):
     def recognises(cls, path: Path) -> bool:
         try:
             with h5py.File(path, "r") as file:
-                return "contract" in file["data"].attrs
+                return is_own(file, "data") and "contract" in file["data"].attrs
         except _DAMAGE:
             return journal_path(path).exists()  # a write that was cut short is finished by opening it here
 
@@ -127,14 +128,18 @@ class TrajectoryReader(Source):
 
     def _read_index(self, allow_empty: bool) -> None:
         try:
-            data = self._h5.get("data")
+            data = self._h5["data"] if is_own(self._h5, "data") else None
             if not isinstance(data, h5py.Group):
                 raise DataError("has no group 'data'", where=self.path, expected="robomimic's layout", mend=COLLECT)
             attributes = dict(data.attrs)
+            names = [name for name in data if name.startswith("demo_")]
+            for name in names:
+                if not is_own(data, name):
+                    raise DataError("is a link", where=f"{self.path}:data/{name}", expected="an episode of its own")
             lengths = {
                 name: int(data[name].attrs["num_samples"])
-                for name in data
-                if name.startswith("demo_") and bool(data[name].attrs.get("complete", True))
+                for name in names
+                if bool(data[name].attrs.get("complete", True))
             }
         except _DAMAGE as error:
             raise self._damaged("data", error) from error
@@ -182,13 +187,16 @@ class TrajectoryReader(Source):
 
     def _array(self, name: str, key: str, rows: slice | tuple[()] = (), optional: bool = False) -> Any:
         try:
-            group = self._h5["data"][name]
-            if key not in group:
+            where = f"{self.path}:data/{name}/{key}"
+            array = own_array(self._h5["data"][name], key, where)
+            if array is None:
                 if optional:
                     return None
-                where = f"{self.path}:data/{name}/{key}"
                 raise DataError("is missing", where=where, expected="the layout of datasets/README.md", mend=COLLECT)
-            return group[key][rows]
+            values = array[rows]
+            if values.ndim >= 3:
+                require_stored(array, rows.start if isinstance(rows, slice) else 0, values, where)
+            return values
         except _DAMAGE as error:
             raise self._damaged(f"data/{name}/{key}", error) from error
 

@@ -11,13 +11,13 @@ import h5py
 import numpy as np
 
 from jepa_robot.data.format import STATE_KEY, Episode
-from jepa_robot.data.layout import DAMAGE, read_through, require_layout
+from jepa_robot.data.layout import DAMAGE, is_own, read_through, require_layout
 from jepa_robot.errors import ContractError, DataError
 from jepa_robot.spec import Contract
 
 # Episodes are also asked for by name, as a damaged index may find one that it cannot list; so many names in a row
 # without an episode mean that there are no more.
-_MISSES = 10_000
+_MISSES = 1000
 _OBSERVATIONS = ("obs", "next_obs", "observations")
 
 
@@ -42,30 +42,29 @@ def find_layout(file: h5py.File) -> Layout:
         layout = Layout(group, prefix)
         if episode_names(file, layout):
             try:
-                return Layout(group, prefix, Contract.from_json(file[group].attrs["contract"]))
+                return Layout(group, prefix, Contract.from_json(_own(file, group).attrs["contract"]))
             except (ContractError, *DAMAGE):
                 return layout
     return Layout("/", None)
 
 
 def episode_names(file: h5py.File, layout: Layout) -> list[str]:
-    """What the group lists, as far as it can be listed, and what else is found by name; in order."""
+    """What the group lists, in order; where it cannot be listed to its end, also what is found by name."""
     found: set[str] = set()
     pattern = re.compile(rf"{layout.prefix}\d+" if layout.prefix else ".*", re.DOTALL)
     try:
-        for name in file[layout.group]:
+        for name in _own(file, layout.group):
             if pattern.fullmatch(name):
                 found.add(name)
     except DAMAGE:
-        pass  # the rest is asked for by name
-    number = misses = 0
-    while layout.prefix and misses < _MISSES:
-        name = f"{layout.prefix}{number}"
-        misses = 0 if name in found or _holds(file, f"{layout.group}/{name}") else misses + 1
-        if not misses:
-            found.add(name)
-        number += 1
-    return sorted(found, key=lambda name: (int(re.sub(r"\D", "", name) or 0), name) if layout.prefix else (0, name))
+        number = misses = 0
+        while layout.prefix and misses < _MISSES:
+            name = f"{layout.prefix}{number}"
+            misses = 0 if name in found or _holds(file, layout.group, name) else misses + 1
+            if not misses:
+                found.add(name)
+            number += 1
+    return sorted(found, key=lambda name: (int(name.removeprefix(layout.prefix)) if layout.prefix else 0, name))
 
 
 def require_complete(file: h5py.File, layout: Layout, name: str, where: str) -> None:
@@ -75,7 +74,10 @@ def require_complete(file: h5py.File, layout: Layout, name: str, where: str) -> 
         DataError: it was not finished, or it is damaged.
     """
     try:
-        item = file[layout.group][name]
+        group = _own(file, layout.group)
+        if not is_own(group, name):
+            raise DataError("is a link", where=where, expected="an episode of its own")
+        item = group[name]
         if layout.prefix is None:
             read_through(item, where)
         elif not isinstance(item, h5py.Group):
@@ -130,9 +132,16 @@ def _require_rows(episode: h5py.Group, layout: Layout, where: str) -> None:
             raise DataError(f"has {count} rows", where=f"{where}/{key}", expected=f"{steps} or {steps + 1}")
 
 
-def _holds(file: h5py.File, key: str) -> bool:
+def _own(file: h5py.File, group: str) -> h5py.Group:
+    """A group of the file itself."""
+    if group != "/" and not is_own(file, group):
+        raise KeyError(group)
+    return file[group]
+
+
+def _holds(file: h5py.File, group: str, name: str) -> bool:
     try:
-        return key in file
+        return is_own(_own(file, group), name)
     except DAMAGE:
         return False
 

@@ -214,6 +214,65 @@ def test_damaged_pixels(path):
         reader.read(1)
 
 
+@pytest.mark.parametrize(("key", "rows"), [("obs/front", slice(2, 4)), ("final_obs/front", slice(6, 6))])
+def test_erased_pixels(path, key, rows):
+    """Zeros in place of a compressed picture: Blosc and the checksum take them for a black one."""
+    with h5py.File(path, "r") as file:
+        chunk = file[f"data/demo_2/{key}"].id.get_chunk_info(0)
+    with open(path, "r+b") as file:
+        file.seek(chunk.byte_offset)
+        file.write(bytes(chunk.size))
+    with h5py.File(path, "r") as file:
+        assert not file[f"data/demo_2/{key}"][:].any()
+    with TrajectoryReader(path) as reader:
+        with pytest.raises(DataError, match=f"data/demo_2/{key}: was overwritten with zeros"):
+            reader.read(2)
+        with pytest.raises(DataError, match=f"data/demo_2/{key}: was overwritten with zeros"):
+            reader.read(2, max(0, rows.start - 1), rows.stop)
+
+
+@pytest.mark.parametrize("compression", ["blosc", "gzip", "none"])
+def test_black_pictures_are_pictures(tmp_path, contract, make_episode, compression):
+    episode = make_episode(0)
+    episode.frames[2:] = 0
+    with TrajectoryWriter(tmp_path / "toy.h5", contract, ENV_ARGS, compression=compression) as writer:
+        writer.append(episode)
+    with TrajectoryReader(tmp_path / "toy.h5") as reader:
+        np.testing.assert_array_equal(reader.read(0).frames, episode.frames)
+
+
+@pytest.mark.parametrize("key", ["data", "data/demo_1", "data/demo_1/actions", "data/demo_1/obs", "data/demo_1/timestamps"])
+def test_links_out_of_the_file(path, tmp_path, key):
+    """What lies behind them is a good file, so that only the link can be what is wrong."""
+    shutil.copy(path, tmp_path / "outside.h5")
+    with h5py.File(path, "r+") as file:
+        if key in file:
+            del file[key]
+        file[key] = h5py.ExternalLink("outside.h5", key)
+    with pytest.raises(DataError, match="is a link" if key != "data" else "no group 'data'"):
+        with TrajectoryReader(path) as reader:
+            reader.read(1)
+
+
+@pytest.mark.parametrize("virtual", [True, False])
+def test_values_outside_the_file(path, tmp_path, virtual):
+    shutil.copy(path, tmp_path / "outside.h5")
+    with h5py.File(path, "r+") as file:
+        demo = file["data/demo_1"]
+        actions = demo.pop("actions")[:]
+        if virtual:
+            layout = h5py.VirtualLayout(actions.shape, actions.dtype)
+            layout[:] = h5py.VirtualSource(tmp_path / "outside.h5", "data/demo_1/actions", actions.shape)
+            demo.create_virtual_dataset("actions", layout)
+        else:
+            actions.tofile(tmp_path / "outside.bin")
+            storage = [(tmp_path / "outside.bin", 0, actions.nbytes)]
+            demo.create_dataset("actions", actions.shape, actions.dtype, external=storage)
+    with TrajectoryReader(path) as reader:
+        with pytest.raises(DataError, match="data/demo_1/actions: has its values in another file"):
+            reader.read(1)
+
+
 def test_open_elsewhere(path, contract, make_episode):
     with TrajectoryWriter(path, contract, ENV_ARGS):
         with pytest.raises(DataError, match="still being written"):
