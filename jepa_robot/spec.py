@@ -131,6 +131,14 @@ class Contract:
                 matrix[a, names.index(dim.integrates)] = 1.0
         return matrix
 
+    def measured_states(self) -> np.ndarray:
+        """bool [P]: the states by which a model learns distances.
+
+        Those that actions are added to; all of them where the contract does not say what actions add to.
+        """
+        added = self.integration_matrix().any(axis=0)
+        return added if added.any() else np.ones(len(self.states), bool)
+
     # -- text -------------------------------------------------------------------------------
 
     def to_dict(self) -> dict[str, Any]:

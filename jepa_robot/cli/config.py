@@ -126,6 +126,8 @@ def _typed(override: Override, value: Any, default: Any) -> Any:
             return int(value)
         case "float" if number and not math.isnan(value):
             return float(value)
+        case "str" if default == MISSING and OmegaConf.is_list(value):  # one path, or several
+            return [str(item) for item in value]
         case "str" if value is not None and not OmegaConf.is_config(value):
             return str(value)
         case "list" if OmegaConf.is_list(value):

@@ -46,12 +46,12 @@ def command(overrides: tuple[str, ...]) -> None:
             expected="a list of {blocks, area, aspect, min_visible} that fits the picture",
         ) from error
     stage = PretrainStage(
-        data.arrays, data.train, data.valid, data.contract, sizes,
+        data.trajectories, data.train, data.valid, data.contract, sizes,
         MaskedPredictorConfig(**config.model.masked_predictor), PretrainConfig(masks=masks, **values),
-        config.seed, device_of(config.device), config.dtype,
+        config.seed, device_of(config.device), config.dtype, data.loader,
     )
     out = Path(config.out)
-    kept = settings(config, data=config.data)
+    kept = settings(config)
     outcome = loop.run(stage, out, kept, **run)
     entry = recipe_entry("pretrain", config, kept, data, outcome)
     save(out / "encoder.safetensors", stage.teacher, "encoder", data.contract, [entry], {})

@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-    from jepa_robot.data.dataset import TrajectoryArrays
+    from jepa_robot.data.windows import Trajectories
 
 PIXEL_GRID = 16
 
 
 @click.command("probe")
 @click.argument("checkpoint", default="panda_reach")
-@click.option("--data", required=True, type=click.Path(path_type=Path), help="HDF5 file of recorded trajectories.")
+@click.option("--data", required=True, type=click.Path(path_type=Path), help="Recorded trajectories.")
 @click.option("--valid-fraction", default=0.1, type=click.FloatRange(0, 1, min_open=True, max_open=True),
               show_default=True, help="Episodes held out for the figures.")
 @click.option("--seed", default=0, show_default=True, help="Of the split and of the random weights.")
@@ -35,7 +35,8 @@ def command(checkpoint: str, data: Path, valid_fraction: float, seed: int, as_js
     """
     import torch
 
-    from jepa_robot.data.dataset import load_arrays, split_episodes
+    from jepa_robot.data.dataset import load_arrays
+    from jepa_robot.data.normalisation import split_episodes
     from jepa_robot.errors import DataError
     from jepa_robot.models import load_encoder
     from jepa_robot.models.encoder import VideoEncoder
@@ -62,7 +63,7 @@ def command(checkpoint: str, data: Path, valid_fraction: float, seed: int, as_js
         click.echo("\n".join(_table(figures, {d.name: d.unit for d in contract.states})))
 
 
-def _pixel_figures(arrays: TrajectoryArrays, train: np.ndarray, valid: np.ndarray) -> dict[str, float]:
+def _pixel_figures(arrays: Trajectories, train: np.ndarray, valid: np.ndarray) -> dict[str, float]:
     """The figures of `representation_figures` for normalised pixels, averaged to 16x16 and flattened."""
     import torch
 
@@ -70,10 +71,10 @@ def _pixel_figures(arrays: TrajectoryArrays, train: np.ndarray, valid: np.ndarra
     from jepa_robot.training.pretrain import PROBE_FRAMES, probe_frames
 
     rows = [probe_frames(arrays, episodes, n) for episodes, n in ((train, PROBE_FRAMES), (valid, PROBE_FRAMES // 3))]
-    train_x, valid_x = (_pixels(arrays.frames[r]) for r in rows)
+    train_x, valid_x = (_pixels(arrays.frames_at(r)) for r in rows)
     mean, std = train_x.mean((0, 2, 3), keepdim=True), train_x.std((0, 2, 3), keepdim=True).clamp_min(1e-6)
     train_x, valid_x = (((x - mean) / std).flatten(1) for x in (train_x, valid_x))
-    train_y, valid_y = (torch.from_numpy(arrays.states[r]) for r in rows)
+    train_y, valid_y = (torch.from_numpy(arrays.states_at(r)) for r in rows)
     probe = linear_probe(train_x, train_y, valid_x, valid_y)
     names = [d.name for d in arrays.contract.states]
     return {

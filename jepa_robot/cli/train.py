@@ -22,7 +22,7 @@ def command(overrides: tuple[str, ...]) -> None:
     from omegaconf import OmegaConf
 
     from jepa_robot.cli.config import compose
-    from jepa_robot.cli.training import check_effect, check_heads, prepare, recipe_entry, settings
+    from jepa_robot.cli.training import check_effect, check_heads, data_paths, prepare, recipe_entry, settings
     from jepa_robot.errors import ConfigError
     from jepa_robot.models import ModelConfig, WorldModel, load, load_encoder, read_metadata
     from jepa_robot.models.ac_predictor import PredictorConfig
@@ -59,18 +59,18 @@ def command(overrides: tuple[str, ...]) -> None:
     mend = "train on data of the same task and cameras"
     if config.start is not None:
         model = load(source)
-        model.contract.require(data.arrays.contract, str(source), str(config.data), mend)
+        model.contract.require(data.recorded, str(source), ", ".join(data_paths(config)), mend)
         model.train().requires_grad_(True)
     else:
         encoder, _ = load_encoder(source)
         known = Contract.from_dict(header["contract"], source)
-        known.require(data.arrays.contract, str(source), str(config.data), mend)
+        known.require(data.recorded, str(source), ", ".join(data_paths(config)), mend)
         # The encoder keeps seeing pixels normalised as in its pretraining, whatever this data's own statistics.
         contract = dataclasses.replace(data.contract, cameras=known.cameras)
         model = WorldModel(contract, ModelConfig(
             encoder.config,
             PredictorConfig(**config.model.predictor),
-            MetricConfig(dims=int(contract.integration_matrix().any(0).sum()), **config.model.metric),
+            MetricConfig(dims=int(contract.measured_states().sum()), **config.model.metric),
         ))
         model.encoder.load_state_dict(encoder.state_dict())
     longest = model.config.predictor.max_frames
@@ -82,12 +82,12 @@ def command(overrides: tuple[str, ...]) -> None:
     values = OmegaConf.to_container(config.train)
     run = {key: values.pop(key) for key in ("steps", "evaluate_every", "save_minutes")}
     stage = WorldStage(
-        data.arrays, data.train, data.valid, model,
+        data.trajectories, data.train, data.valid, model,
         WorldConfig(dynamics=DynamicsConfig(**values.pop("dynamics")), **values),
-        config.seed, device_of(config.device), config.dtype,
+        config.seed, device_of(config.device), config.dtype, data.loader,
     )
     out = Path(config.out)
-    kept = settings(config, data=config.data, checkpoint=resolve(source))
+    kept = settings(config, checkpoint=resolve(source))
     outcome = loop.run(stage, out, kept, **run)
     stage.calibrate()
     entry = recipe_entry("joint" if config.train.joint else "frozen", config, kept, data, outcome)

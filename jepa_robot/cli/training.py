@@ -15,20 +15,40 @@ import numpy as np
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from jepa_robot.data.dataset import TrajectoryArrays, load_arrays, split_episodes, statistics
+from jepa_robot.cli.data.source_options import read_contract
+from jepa_robot.data.augment import Augment
+from jepa_robot.data.dataset import open_trajectories
+from jepa_robot.data.loader import LoaderConfig
+from jepa_robot.data.memory import TrajectoryArrays
+from jepa_robot.data.normalisation import split_episodes, statistics
+from jepa_robot.data.source import SourceOptions
+from jepa_robot.data.streamed import SourceSpec
+from jepa_robot.data.windows import Trajectories, repeated_contract
 from jepa_robot.errors import ConfigError
 from jepa_robot.models.encoder import EncoderConfig
 from jepa_robot.spec import Contract
 
 
+_HASHED_BYTES = 2**30  # reading more than this again would take longer than a look at it is worth
+
+
 @dataclass(frozen=True)
 class Data:
-    """A data set, split by episode, and the contract with the training split's normalisation."""
+    """A data set, split by episode.
 
-    arrays: TrajectoryArrays
+    Attributes:
+        train, valid: episode numbers.
+        recorded: the contract of what the model is trained on, frame skip included, without normalisation.
+        contract: the same with the training split's normalisation.
+        loader: how windows are drawn.
+    """
+
+    trajectories: Trajectories
     train: np.ndarray
     valid: np.ndarray
+    recorded: Contract
     contract: Contract
+    loader: LoaderConfig
 
 
 def prepare(config: DictConfig) -> Data:
@@ -41,14 +61,62 @@ def prepare(config: DictConfig) -> Data:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     if config.threads > 0:
         torch.set_num_threads(config.threads)
-    arrays = load_arrays(config.data)
-    train, valid = split_episodes(len(arrays), config.valid_fraction, config.seed)
+    specs = source_specs(config)
+    trajectories = open_trajectories(specs, config.loader.memory_gb)
+    train, valid = split_episodes(len(trajectories), config.valid_fraction, config.seed)
     if not len(train) or not len(valid):
         raise ConfigError(
-            f"{len(arrays)} episodes leave none to train on or none to hold out", where=config.data,
+            f"{len(trajectories)} episodes leave none to train on or none to hold out", where=specs[0].path,
             expected="at least 2 episodes and 0 < valid_fraction < 1",
         )
-    return Data(arrays, train, valid, statistics(arrays, train))
+    given = OmegaConf.to_container(config.loader)
+    loader = LoaderConfig(
+        skip=given["skip"],
+        weights=None if given["weights"] is None else tuple(_weight(w) for w in given["weights"]),
+        workers=0 if isinstance(trajectories, TrajectoryArrays) else given["workers"],
+        augment=Augment(**given["augment"]),
+    )
+    recorded = repeated_contract(trajectories.contract, loader.skip)
+    return Data(trajectories, train, valid, recorded, statistics(trajectories, train, loader.skip), loader)
+
+
+def data_paths(config: DictConfig) -> list[str]:
+    """``data``, one path or several, as a list."""
+    return [config.data] if isinstance(config.data, str) else list(config.data)
+
+
+def source_specs(config: DictConfig) -> list[SourceSpec]:
+    """How to open each of ``data``, from the ``source`` group.
+
+    Raises:
+        ConfigError: a value is of the wrong type, or there is no data at all.
+        ContractError: the given contract is none.
+    """
+    given = OmegaConf.to_container(config.source)
+    form, state, contract = given.pop("format"), given.pop("state"), given.pop("contract")
+    for key, kind, expected in (
+        ("camera", str, "a name"), ("fps", (int, float), "a number"), ("image_size", int, "an integer"),
+        ("task", str, "a name"),
+    ):
+        if given[key] is not None and not isinstance(given[key], kind):
+            raise ConfigError(f"is {given[key]!r}", where=f"source.{key}", expected=expected)
+    names = None if state is None else tuple(map(str, state if isinstance(state, list) else [state]))
+    given_contract = None if contract is None else read_contract(Path(contract))
+    options = SourceOptions(state=names, contract=given_contract, **given)
+    paths = data_paths(config)
+    if not paths:
+        raise ConfigError("is empty", where="data", expected="a path, or several: [A,B]")
+    return [SourceSpec(Path(path), form, options) for path in paths]
+
+
+def _one_or_all(values: list[str]) -> str | list[str]:
+    return values[0] if len(values) == 1 else values
+
+
+def _weight(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < float("inf"):
+        raise ConfigError(f"has {value!r}", where="loader.weights", expected="numbers, 0 or more")
+    return float(value)
 
 
 def encoder_config(config: DictConfig, contract: Contract) -> EncoderConfig:
@@ -99,28 +167,40 @@ def check_heads(config: DictConfig, *parts: str) -> None:
 def settings(config: DictConfig, **inputs: str | Path) -> dict[str, Any]:
     """What a run must agree in to be resumed, and what a checkpoint tells of it: plain data.
 
-    ``inputs`` are files, told apart by their content: one that was made anew under its old name is another.
+    ``data`` and ``inputs`` are told apart by their content: what was made anew under its old name is another.
     """
     plain = OmegaConf.to_container(config)
     kept = {k: v for k, v in plain.items() if k not in ("out", "threads", "device")}
-    return kept | {f"{name}_sha256": _digest(path) for name, path in inputs.items()}
+    # Neither changes what is trained on.
+    kept["loader"] = {k: v for k, v in kept["loader"].items() if k not in ("workers", "memory_gb")}
+    digests = {f"{name}_sha256": _digest(Path(path)) for name, path in inputs.items()}
+    data = [_digest(Path(path)) for path in data_paths(config)]
+    return kept | {"data_sha256": _one_or_all(data)} | digests
 
 
-def _digest(path: str | Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _digest(path: Path) -> str:
+    """SHA-256 of a file; of a folder or a large file, of names, sizes and times of change."""
+    if path.is_file() and path.stat().st_size <= _HASHED_BYTES:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
+    stats = [(str(file.relative_to(path.parent)), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    return hashlib.sha256(repr(stats).encode()).hexdigest()
 
 
 def recipe_entry(
     stage: str, config: DictConfig, kept: dict[str, Any], data: Data, outcome: dict[str, Any]
 ) -> dict[str, Any]:
     """One stage of the recipe for a checkpoint's header; files are named without their folders."""
-    frames = int(data.arrays.lengths.sum())
-    names = {key: Path(kept[key]).name for key in ("data", "encoder", "start") if kept.get(key)}
+    frames = int(data.trajectories.lengths.sum())
+    names: dict[str, Any] = {key: Path(kept[key]).name for key in ("encoder", "start") if kept.get(key)}
+    names["data"] = _one_or_all([Path(path).name for path in data_paths(config)])
+    if kept["source"]["contract"] is not None:
+        names["source"] = kept["source"] | {"contract": Path(kept["source"]["contract"]).name}
     return {
         "stage": stage,
         "settings": kept | names,
-        "data": {**data.arrays.recipe, "episodes": len(data.arrays), "frames": frames},
+        "data": {**data.trajectories.recipe, "episodes": len(data.trajectories), "frames": frames},
         "seed": config.seed,
         "steps": config.train.steps,
         "seconds": outcome["seconds"],

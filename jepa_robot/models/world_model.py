@@ -161,6 +161,7 @@ class WorldModel(nn.Module):
         # Set at the end of training, see `jepa_robot.training.dynamics.displacement_error`.
         self.register_buffer("metric_error", torch.ones(config.metric.dims))
         self.register_buffer("integration", torch.from_numpy(contract.integration_matrix()), persistent=False)
+        self.register_buffer("measured", torch.from_numpy(contract.measured_states()), persistent=False)
         self.register_buffer("state_low", torch.from_numpy(contract.state_low), persistent=False)
         self.register_buffer("state_high", torch.from_numpy(contract.state_high), persistent=False)
 

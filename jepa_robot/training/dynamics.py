@@ -68,7 +68,7 @@ def dynamics_terms(
         "teacher_forcing": losses.teacher_forcing(predicted, target, config.exponent),
         "rollout": losses.rollout(rolled, target, start + 1, config.exponent),
     }
-    moved = model.normalise_states(states)[..., model.integration.bool().any(0)]
+    moved = model.normalise_states(states)[..., model.measured]
     measured = model.displacement(latents)
     terms["displacement"] = losses.displacement(measured.flatten(0, 1), moved.flatten(0, 1))
     reached = measured.detach()
@@ -103,7 +103,7 @@ def displacement_error(model: WorldModel, latents: Tensor, actions: Tensor, stat
     """
     inputs, action = latents[:, :-1].flatten(0, 1)[:, None], actions.flatten(0, 1)[:, None]
     predicted = model.predict(inputs, action, states[:, :-1].flatten(0, 1)[:, None])[:, 0]
-    driven = model.integration.bool().any(0)
+    driven = model.measured
     error = model.displacement(predicted) - model.normalise_states(states[:, 1:].flatten(0, 1))[:, driven]
     return error.std(0, correction=0)
 
@@ -133,7 +133,7 @@ def prediction_figures(model: WorldModel, latents: Tensor, actions: Tensor, stat
         reached = model.displacement(true)
         figures[f"metric_rms_{k}"] = float((model.displacement(sequence[:, k]) - reached).square().mean().sqrt())
         figures[f"copy_metric_rms_{k}"] = float((model.displacement(latents[:, 0]) - reached).square().mean().sqrt())
-    driven = model.integration.bool().any(0)
+    driven = model.measured
     error = model.displacement(latents).flatten(0, 1) - model.normalise_states(states)[..., driven].flatten(0, 1)
     names = [dim.name for dim, used in zip(model.contract.states, driven.tolist()) if used]
     for name, value in zip(names, (error.std(0) * model.state_std[driven]).tolist()):

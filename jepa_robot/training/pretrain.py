@@ -11,7 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from jepa_robot.data.dataset import TrajectoryArrays, WindowBatches, gather, window_starts
+from jepa_robot.data.loader import LoaderConfig, WindowBatches
+from jepa_robot.data.windows import Trajectories, WindowIndex
 from jepa_robot.models.encoder import TUBELET, EncoderConfig, VideoEncoder
 from jepa_robot.models.masked_predictor import MaskedPredictor, MaskedPredictorConfig
 from jepa_robot.runtime import autocast
@@ -76,7 +77,7 @@ class PretrainStage:
 
     def __init__(
         self,
-        arrays: TrajectoryArrays,
+        data: Trajectories,
         train: np.ndarray,
         valid: np.ndarray,
         contract: Contract,
@@ -86,16 +87,17 @@ class PretrainStage:
         seed: int,
         device: torch.device,
         dtype: str,
+        loader: LoaderConfig = LoaderConfig(),
     ):
         torch.manual_seed(seed)
         self.config, self.device, self.dtype = config, device, dtype
-        self.arrays, self.train, self.valid = arrays, train, valid
+        self.data, self.train, self.valid, self.skip = data, train, valid, loader.skip
         self.encoder = VideoEncoder(encoder_config, contract.camera.mean, contract.camera.std).to(device)
         self.teacher = copy.deepcopy(self.encoder).requires_grad_(False)
         self.predictor = MaskedPredictor(encoder_config.width, predictor_config).to(device)
         self.spread = Spread(encoder_config.tokens, encoder_config.width, seed, device)
         self.optimizer = adamw([self.encoder, self.predictor], config.lr, config.weight_decay)
-        self.batches = WindowBatches(arrays, train, config.clip_frames, config.batch_size, seed)
+        self.batches = WindowBatches(data, train, config.clip_frames, config.batch_size, seed, loader)
         self.seed = seed
         self.positions = self.encoder.positions(config.clip_frames // TUBELET)
 
@@ -140,17 +142,18 @@ class PretrainStage:
 
     def evaluate(self) -> dict[str, float]:
         """Held-out loss, and the health of the teacher's single-frame latents."""
-        starts = window_starts(self.arrays, self.valid, self.config.clip_frames)
+        index = WindowIndex(self.data, self.valid, self.config.clip_frames, self.skip)
         rng = np.random.default_rng(0)
-        chosen = rng.choice(starts, size=min(self.config.batch_size, len(starts)), replace=False)
+        chosen = index.starts(rng.choice(len(index), size=min(self.config.batch_size, len(index)), replace=False))
         masks = sample_masks(
             len(chosen), self.encoder.config.grid, self.config.clip_frames // TUBELET, self.config.masks[0], rng
         )
         with torch.inference_mode():
-            terms = self._losses(gather(self.arrays, chosen, self.config.clip_frames).frames.to(self.device), masks)
+            windows = self.data.gather(chosen, self.config.clip_frames, self.skip)
+            terms = self._losses(windows.frames.to(self.device), masks)
         return {
             "valid_masked": float(terms["masked"]),
-            **representation_figures(self.teacher, self.arrays, self.train, self.valid),
+            **representation_figures(self.teacher, self.data, self.train, self.valid),
         }
 
     def state_dict(self) -> dict[str, Any]:
@@ -167,34 +170,34 @@ class PretrainStage:
             getattr(self, name).load_state_dict(state[name])
 
 
-def probe_frames(arrays: TrajectoryArrays, episodes: np.ndarray, count: int) -> np.ndarray:
+def probe_frames(data: Trajectories, episodes: np.ndarray, count: int) -> np.ndarray:
     """Rows of up to ``count`` frames of the episodes, evenly spread and always the same."""
-    rows = window_starts(arrays, episodes, 1)
-    return rows[np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(int)]
+    frames = WindowIndex(data, episodes, 1)
+    return frames.starts(np.linspace(0, len(frames) - 1, min(count, len(frames))).astype(int))
 
 
 @torch.inference_mode()
 def encode_rows(
-    encoder: VideoEncoder, frames: np.ndarray, rows: np.ndarray, dtype: torch.dtype = torch.float32, batch: int = 256
+    encoder: VideoEncoder, data: Trajectories, rows: np.ndarray, dtype: torch.dtype = torch.float32, batch: int = 256
 ) -> Tensor:
-    """Single-frame latents [n, N, D] on the CPU of the pictures at ``rows`` of uint8 [F, H, W, 3]."""
+    """Single-frame latents [n, N, D] on the CPU of the pictures at ``rows``."""
     sizes = encoder.config
     latents = torch.empty(len(rows), sizes.tokens, sizes.width, dtype=dtype)
     for i in range(0, len(rows), batch):
-        chosen = torch.from_numpy(frames[rows[i : i + batch]]).to(encoder.pixel_mean.device)
+        chosen = torch.from_numpy(data.frames_at(rows[i : i + batch])).to(encoder.pixel_mean.device)
         latents[i : i + batch] = encoder(chosen[:, None])[:, 0]
     return latents
 
 
 def representation_figures(
-    encoder: VideoEncoder, arrays: TrajectoryArrays, train: np.ndarray, valid: np.ndarray
+    encoder: VideoEncoder, data: Trajectories, train: np.ndarray, valid: np.ndarray
 ) -> dict[str, float]:
     """Latent standard deviation, effective rank, and a linear probe of every proprioceptive dimension."""
-    rows = [probe_frames(arrays, e, n) for e, n in ((train, PROBE_FRAMES), (valid, PROBE_FRAMES // 3))]
-    x = [encode_rows(encoder, arrays.frames, r).flatten(1) for r in rows]
-    y = [torch.from_numpy(arrays.states[r]) for r in rows]
+    rows = [probe_frames(data, e, n) for e, n in ((train, PROBE_FRAMES), (valid, PROBE_FRAMES // 3))]
+    x = [encode_rows(encoder, data, r).flatten(1) for r in rows]
+    y = [torch.from_numpy(data.states_at(r)) for r in rows]
     probe = linear_probe(x[0], y[0], x[1], y[1])
-    names = [d.name for d in arrays.contract.states]
+    names = [d.name for d in data.contract.states]
     return {
         "latent_std": float(x[1].std(0).mean()),
         "effective_rank": effective_rank(x[1]),

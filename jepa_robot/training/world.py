@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from jepa_robot.data.dataset import TrajectoryArrays, WindowBatches, gather, window_starts
+from jepa_robot.data.loader import LoaderConfig, WindowBatches
+from jepa_robot.data.windows import Trajectories, WindowIndex
 from jepa_robot.models.world_model import WorldModel
 from jepa_robot.runtime import autocast
 from jepa_robot.training.dynamics import (
@@ -66,7 +67,7 @@ class WorldStage:
 
     def __init__(
         self,
-        arrays: TrajectoryArrays,
+        data: Trajectories,
         train: np.ndarray,
         valid: np.ndarray,
         model: WorldModel,
@@ -74,8 +75,9 @@ class WorldStage:
         seed: int,
         device: torch.device,
         dtype: str,
+        loader: LoaderConfig = LoaderConfig(),
     ):
-        self.arrays, self.train, self.valid = arrays, train, valid
+        self.data, self.train, self.valid, self.skip = data, train, valid, loader.skip
         self.model, self.config = model.to(device), config
         self.seed, self.device, self.dtype = seed, device, dtype
         model.encoder.requires_grad_(config.joint)
@@ -91,12 +93,12 @@ class WorldStage:
                 self.optimizer.add_param_group({**group, "scale": config.encoder_lr})
         else:
             with autocast(device, dtype):
-                rows = np.arange(len(arrays.frames))
-                self.latents = encode_rows(model.encoder, arrays.frames, rows, torch.float16)
+                rows = np.arange(int(data.lengths.sum()))
+                self.latents = encode_rows(model.encoder, data, rows, torch.float16)
             if not model.standardise.updates:  # what an earlier stage has trained on stays as it was
-                chosen = probe_frames(arrays, train, STATISTICS_FRAMES)
+                chosen = probe_frames(data, train, STATISTICS_FRAMES)
                 model.standardise.update(self.latents[chosen].to(device))
-        self.batches = WindowBatches(arrays, train, config.frames, config.batch_size, seed)
+        self.batches = WindowBatches(data, train, config.frames, config.batch_size, seed, loader)
 
     def _latents(self, frames: Tensor, index: Tensor) -> Tensor:
         if self.latents is None:
@@ -133,7 +135,7 @@ class WorldStage:
         with torch.inference_mode(), autocast(self.device, self.dtype):
             figures = prediction_figures(self.model, *self._held_out())
         if self.config.joint:
-            figures |= representation_figures(self.model.encoder, self.arrays, self.train, self.valid)
+            figures |= representation_figures(self.model.encoder, self.data, self.train, self.valid)
         return figures
 
     def calibrate(self) -> None:
@@ -144,9 +146,9 @@ class WorldStage:
 
     def _held_out(self) -> tuple[Tensor, Tensor, Tensor]:
         """Latents [B, T, N, D], actions [B, T - 1, A] and states [B, T, P] of evenly spread held-out windows."""
-        starts = window_starts(self.arrays, self.valid, self.config.frames)
-        chosen = starts[np.linspace(0, len(starts) - 1, min(VALID_WINDOWS, len(starts))).astype(int)]
-        windows = gather(self.arrays, chosen, self.config.frames)
+        index = WindowIndex(self.data, self.valid, self.config.frames, self.skip)
+        chosen = index.starts(np.linspace(0, len(index) - 1, min(VALID_WINDOWS, len(index))).astype(int))
+        windows = self.data.gather(chosen, self.config.frames, self.skip)
         latents = self._latents(windows.frames, windows.index)
         return latents, windows.actions.to(self.device), windows.states.to(self.device)
 

@@ -100,8 +100,9 @@ def test_a_required_key(tree):
         compose("needs")
     assert compose("needs", ["data=a.h5"]).data == "a.h5"
     assert compose("needs", ["data=123"]).data == "123"
+    assert compose("needs", ["data=[a.h5,b.h5]"]).data == ["a.h5", "b.h5"]
     with pytest.raises(ConfigError, match="a string$"):
-        compose("needs", ["data=[a.h5]"])
+        compose("needs", ["data=null"])
 
 
 def test_the_configuration_is_closed(tree):

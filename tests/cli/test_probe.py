@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from jepa_robot.data.dataset import load_arrays, split_episodes, statistics
+from jepa_robot.data.dataset import load_arrays
+from jepa_robot.data.normalisation import split_episodes, statistics
 from jepa_robot.data.format import Episode
 from jepa_robot.data.writer import TrajectoryWriter
 from jepa_robot.models import checkpoint

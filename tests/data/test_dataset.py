@@ -1,16 +1,13 @@
-"""Windows, splits and statistics, against plain loops."""
+"""A data set in memory, splits and statistics, against plain loops."""
 
 from __future__ import annotations
 
-import itertools
-
 import numpy as np
 import pytest
-import torch
 
-from jepa_robot.data.dataset import WindowBatches, load_arrays, split_episodes, statistics, window_starts
+from jepa_robot.data.dataset import load_arrays
+from jepa_robot.data.normalisation import split_episodes, statistics
 from jepa_robot.data.writer import TrajectoryWriter
-from jepa_robot.errors import ContractError, DataError
 
 STEPS = [4, 2, 7, 5]
 
@@ -43,72 +40,6 @@ def test_load_arrays(arrays, make_episode):
         np.testing.assert_array_equal(arrays.actions[rows][-1], 0)
 
 
-def test_window_starts(arrays):
-    wanted = [start + t for e in (0, 2, 3) for start in [[0, 5, 8, 16][e]] for t in range(STEPS[e] + 1 - 4 + 1)]
-    assert window_starts(arrays, np.array([0, 2, 3]), 4).tolist() == wanted
-    assert window_starts(arrays, np.array([1]), 4).tolist() == []
-    assert len(window_starts(arrays, np.arange(4), 8)) == 1  # only the longest episode, once
-
-
-def test_batches_are_pieces_of_episodes(arrays, make_episode):
-    batches = WindowBatches(arrays, np.array([0, 2]), frames=3, batch_size=4, seed=1)
-    assert batches.batches_per_epoch == (3 + 6) // 4
-    for batch in itertools.islice(batches, 6):
-        assert batch.frames.shape == (4, 3, 16, 16, 3) and batch.frames.dtype == torch.uint8
-        assert batch.states.shape == (4, 3, 3) and batch.states.dtype == torch.float32
-        assert batch.actions.shape == (4, 2, 2) and batch.actions.dtype == torch.float32
-        for b in range(4):
-            first = int(batch.index[b, 0])
-            episode, t = (0, first) if first < 5 else (2, first - 8)
-            wanted = make_episode(episode, STEPS[episode])
-            np.testing.assert_array_equal(batch.index[b], [first, first + 1, first + 2])
-            np.testing.assert_array_equal(batch.frames[b], wanted.frames[t : t + 3])
-            np.testing.assert_array_equal(batch.states[b], wanted.states[t : t + 3])
-            np.testing.assert_array_equal(batch.actions[b], wanted.actions[t : t + 2])
-
-
-def test_every_window_once_an_epoch(arrays):
-    batches = WindowBatches(arrays, np.arange(4), frames=2, batch_size=3, seed=0)
-    assert sum(STEPS) % 3 == 0
-    for _ in range(3):
-        epoch = [int(i) for batch in itertools.islice(batches, 6) for i in batch.index[:, 0]]
-        assert sorted(epoch) == sorted(batches.starts.tolist())
-        assert epoch != sorted(epoch)
-
-
-def test_order_follows_the_seed(arrays):
-    def order(seed):
-        batches = WindowBatches(arrays, np.arange(4), 2, 3, seed)
-        return torch.cat([b.index for b in itertools.islice(batches, 14)]).tolist()
-
-    assert order(5) == order(5)
-    assert order(5) != order(6)
-    assert order(5)[:18] != order(5)[18:36]
-
-
-def test_resume(arrays):
-    whole = WindowBatches(arrays, np.arange(4), 2, 4, seed=3)
-    first = [b.index.tolist() for b in itertools.islice(whole, 7)]
-    state = whole.state_dict()
-    rest = [b.index.tolist() for b in itertools.islice(whole, 9)]
-    resumed = WindowBatches(arrays, np.arange(4), 2, 4, seed=0)
-    resumed.load_state_dict(state)
-    assert [b.index.tolist() for b in itertools.islice(resumed, 9)] == rest
-    assert first[:4] != rest[:4]
-    with pytest.raises(DataError, match="18, as when training was interrupted"):
-        WindowBatches(arrays, np.arange(3), 2, 4).load_state_dict(state)
-
-
-def test_fewer_windows_than_a_batch(arrays):
-    batch = next(WindowBatches(arrays, np.array([1]), 2, 64))
-    assert sorted(batch.index[:, 0].tolist()) == [5, 6]
-
-
-def test_too_short(arrays):
-    with pytest.raises(DataError, match="no episode has 9 frames .* has 8"):
-        WindowBatches(arrays, np.arange(4), 9, 4)
-
-
 def test_split():
     train, valid = split_episodes(100, 0.1, seed=0)
     assert len(valid) == 10 and sorted([*train, *valid]) == list(range(100))
@@ -139,10 +70,3 @@ def test_statistics_of_a_constant(arrays):
     arrays.states[:, 1] = 0.5
     dim = statistics(arrays, np.arange(4)).states[1]
     assert dim.mean == 0.5 and dim.std == pytest.approx(1e-3)
-
-
-def test_other_contract(path, contract):
-    import dataclasses
-
-    with pytest.raises(ContractError, match="fps"):
-        load_arrays(path, dataclasses.replace(contract, fps=4.0))

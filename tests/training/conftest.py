@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from jepa_robot.data.dataset import TrajectoryArrays, statistics
+from jepa_robot.data.memory import TrajectoryArrays
+from jepa_robot.data.normalisation import statistics
 from jepa_robot.models.ac_predictor import PredictorConfig
 from jepa_robot.models.encoder import EncoderConfig
 from jepa_robot.models.masked_predictor import MaskedPredictorConfig
@@ -53,7 +54,8 @@ def arrays(contract: Contract) -> TrajectoryArrays:
     ground = rng.uniform(0, 100, (SIZE, SIZE, 3))
     frames = (ground + 155 * spot[..., None]).astype(np.uint8)
     return TrajectoryArrays(
-        contract, frames, states, actions, np.arange(episodes) * length, np.full(episodes, length), ("expert",) * episodes, {}
+        contract, frames, states, actions, np.arange(episodes) * length, np.full(episodes, length),
+        np.zeros(episodes, int), ("expert",) * episodes, {},
     )
 
 

@@ -28,6 +28,7 @@ class Counter(torch.nn.Module):
         self.step = step
         self.calls = []
         self.integration = torch.tensor([[1.0, 0, 0], [0, 0, 1.0]])
+        self.measured = self.integration.bool().any(0)
         self.config = SimpleNamespace(predictor=SimpleNamespace(max_frames=8))
         self.contract = SimpleNamespace(states=[SimpleNamespace(name=name) for name in ("left", "heat", "up")])
         self.state_std = torch.full((3,), 0.1)

@@ -163,7 +163,7 @@ def test_other_settings_are_refused(tmp_path):
     line = refused(lambda: run(other, tmp_path, settings={**SETTINGS, "seed": 1}))
     assert "seed=0, not 1" in line and str(tmp_path) in line
     assert "extra=None" in refused(lambda: run(other, tmp_path, settings={**SETTINGS, "extra": 1}))
-    assert "train=" in refused(lambda: run(other, tmp_path, settings={"seed": 0, "train": {"lr": 0.2}}))
+    assert "train.lr=0.1, not 0.2" in refused(lambda: run(other, tmp_path, settings={"seed": 0, "train": {"lr": 0.2}}))
     assert other.done == [] and (tmp_path / "state.pt").read_bytes() == before
 
 

@@ -205,7 +205,7 @@ def test_figures_are_of_the_teacher_on_held_out_episodes(pretrain_stage, arrays)
         for parameter in stage.encoder.parameters():
             parameter.fill_(float("nan"))
     figures = representation_figures(stage.teacher, arrays, stage.train, stage.valid)
-    latents = encode_rows(stage.teacher, arrays.frames, np.arange(40, 48)).flatten(1)
+    latents = encode_rows(stage.teacher, arrays, np.arange(40, 48)).flatten(1)
     assert figures["latent_std"] == pytest.approx(float(latents.std(0).mean()), rel=1e-5)
     assert all(np.isfinite(v) for v in figures.values())
 
@@ -218,9 +218,9 @@ def test_probe_frames_are_spread_over_the_episodes(arrays):
 
 def test_encode_rows_in_batches(pretrain_stage, arrays):
     encoder, rows = pretrain_stage().teacher, np.array([3, 40, 7, 7, 21])
-    together = encode_rows(encoder, arrays.frames, rows)
+    together = encode_rows(encoder, arrays, rows)
     assert together.shape == (5, 16, 12) and together.dtype == torch.float32
-    torch.testing.assert_close(encode_rows(encoder, arrays.frames, rows, batch=2), together, atol=1e-5, rtol=0)
+    torch.testing.assert_close(encode_rows(encoder, arrays, rows, batch=2), together, atol=1e-5, rtol=0)
     with torch.no_grad():
         expected = encoder(torch.from_numpy(arrays.frames[rows])[:, None])[:, 0]
     torch.testing.assert_close(together, expected, atol=1e-5, rtol=0)

@@ -41,7 +41,7 @@ def command(
 
     Only the training split counts: what is held out shall not leak into the normalisation.
     """
-    from jepa_robot.data.dataset import split_episodes
+    from jepa_robot.data.normalisation import split_episodes
     from jepa_robot.data.sources import open_source
     from jepa_robot.data.summary import gather_statistics
 

@@ -44,7 +44,10 @@ def detect(path: str | os.PathLike[str]) -> str:
     """
     path = Path(path)
     if not path.exists():
-        raise DataError("no such file or folder", where=path, expected="recorded trajectories")
+        raise DataError(
+            "no such file or folder", where=path, expected="recorded trajectories",
+            mend="record some with `jepa-robot collect`",
+        )
     for name in FORMATS:
         if source_class(name).recognises(path):
             return name
