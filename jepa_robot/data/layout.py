@@ -107,25 +107,37 @@ def is_own(group: h5py.Group, name: str) -> bool:
     return group.id.links.exists(encoded) and group.id.links.get_info(encoded).type == h5py.h5l.TYPE_HARD
 
 
-def own_array(group: h5py.Group, key: str, where: str) -> h5py.Dataset | None:
-    """The array ``key`` below ``group``, reached without leaving the file; None where there is none.
+def own_group(group: h5py.Group, name: str, where: str) -> h5py.Group | None:
+    """The group ``name`` in ``group``; None where there is none.
 
     Raises:
-        DataError: a link or values that lie elsewhere.
+        DataError: it is a link.
     """
-    item: h5py.Group | h5py.Dataset = group
-    for name in key.split("/"):
-        if not isinstance(item, h5py.Group) or not item.id.links.exists(name.encode()):
-            return None
-        if not is_own(item, name):
-            raise DataError("is a link", where=where, expected="an array of its own")
-        item = item[name]
-    if not isinstance(item, h5py.Dataset):
+    member = _own(group, name, where)
+    return member if isinstance(member, h5py.Group) else None
+
+
+def own_array(group: h5py.Group, name: str, where: str) -> h5py.Dataset | None:
+    """The array ``name`` in ``group``; None where there is none.
+
+    Raises:
+        DataError: it is a link, or its values lie elsewhere.
+    """
+    member = _own(group, name, where)
+    if not isinstance(member, h5py.Dataset):
         return None
-    stored = item.id.get_create_plist()
+    stored = member.id.get_create_plist()
     if stored.get_layout() == h5py.h5d.VIRTUAL or stored.get_external_count():
         raise DataError("has its values in another file", where=where, expected="an array with its own values")
-    return item
+    return member
+
+
+def _own(group: h5py.Group, name: str, where: str) -> h5py.Group | h5py.Dataset | None:
+    if not group.id.links.exists(name.encode()):
+        return None
+    if not is_own(group, name):
+        raise DataError("is a link", where=where, expected="an array or a group of its own")
+    return group[name]
 
 
 def is_erased(array: h5py.Dataset, corner: tuple[int, ...]) -> bool:
@@ -147,7 +159,9 @@ def require_stored(array: h5py.Dataset, first: int, pictures: np.ndarray, where:
     """
     if array.chunks is None:
         return
-    black = ~pictures[..., ::8, ::8, :].any(axis=(-1, -2, -3))
+    # A few pixels of each are enough to see that it is not black.
+    rows, columns = (max(1, size // 4) for size in pictures.shape[-3:-1])
+    black = ~pictures[..., ::rows, ::columns, :].any(axis=(-1, -2, -3))
     for row in np.flatnonzero(black):
         corner = (0,) * array.ndim
         if array.ndim == 4:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,14 @@ import numpy as np
 from jepa_robot.data.derive import choose, crop_of, picture_size, shape_pictures
 from jepa_robot.data.format import STATE_KEY, Episode
 from jepa_robot.data.journal import journal_path, recover
-from jepa_robot.data.layout import is_own, own_array, require_stored
+from jepa_robot.data.layout import is_own, own_array, own_group, require_stored
 from jepa_robot.data.source import Source, SourceOptions
 from jepa_robot.errors import DataError
 from jepa_robot.spec import Contract
 
 EXPECTED = "recorded trajectories (HDF5)"
 COLLECT = "record it again with `jepa-robot collect`"
+_GROUPS = 1024  # that are kept open, as looking one up takes as long as reading a small array
 # What h5py raises for damaged files, depending on where the damage lies.
 _DAMAGE = (OSError, KeyError, RuntimeError, ValueError, TypeError)
 
@@ -64,6 +66,7 @@ class TrajectoryReader(Source):
         self.path = Path(path)
         self._options = options
         self._h5 = self._open()
+        self._group = lru_cache(_GROUPS)(self._find_group)
         try:
             self._read_index(allow_empty)
             if contract is not None:
@@ -188,7 +191,9 @@ class TrajectoryReader(Source):
     def _array(self, name: str, key: str, rows: slice | tuple[()] = (), optional: bool = False) -> Any:
         try:
             where = f"{self.path}:data/{name}/{key}"
-            array = own_array(self._h5["data"][name], key, where)
+            group, _, last = f"{name}/{key}".rpartition("/")
+            holder = self._group(group)
+            array = None if holder is None else own_array(holder, last, where)
             if array is None:
                 if optional:
                     return None
@@ -199,6 +204,12 @@ class TrajectoryReader(Source):
             return values
         except _DAMAGE as error:
             raise self._damaged(f"data/{name}/{key}", error) from error
+
+    def _find_group(self, path: str) -> h5py.Group | None:
+        """``demo_i`` or ``demo_i/obs``; None where there is none."""
+        above, _, name = path.rpartition("/")
+        holder = self._group(above) if above else self._h5["data"]
+        return None if holder is None else own_group(holder, name, f"{self.path}:data/{path}")
 
     def _observations(self, name: str, key: str, start: int, stop: int, total: int) -> np.ndarray:
         """Rows start to stop, both included; the last of all is the final observation."""
@@ -217,7 +228,7 @@ class TrajectoryReader(Source):
 
     def _attribute(self, name: str, key: str, default: Any) -> Any:
         try:
-            return self._h5["data"][name].attrs.get(key, default)
+            return self._group(name).attrs.get(key, default)
         except _DAMAGE as error:
             raise self._damaged(f"data/{name}", error) from error
 
