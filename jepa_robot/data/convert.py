@@ -25,7 +25,7 @@ from jepa_robot.interrupts import deferred_interrupts
 
 _FLUSH_SECONDS = 1.0
 # Bytes of pictures below which a second process takes longer to start than it saves.
-_WORTH_A_PROCESS = 512 * 2**20
+_WORTH_A_PROCESS = 256 * 2**20
 _ANOTHER = "convert into another file"
 
 
