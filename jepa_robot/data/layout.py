@@ -32,6 +32,8 @@ def require_layout(demo: h5py.Group, contract: Contract, steps: int, where: str)
         f"final_obs/{camera.name}": (np.uint8, picture),
         f"final_obs/{STATE_KEY}": (np.float32, (states,)),
     }
+    if not isinstance(demo, h5py.Group):
+        raise DataError("is not an episode", where=where, expected="a group")
     require_own(demo, where)
     if "timestamps" in demo:
         wanted["timestamps"] = (np.float64, (steps + 1,))
@@ -43,7 +45,7 @@ def require_layout(demo: h5py.Group, contract: Contract, steps: int, where: str)
             raise DataError(
                 f"is {array.dtype} {list(array.shape or ())}", where=f"{where}/{key}",
                 expected=f"{np.dtype(dtype)} {list(shape)}",
-            )  # fmt: skip
+            )
 
 
 def require_own(group: h5py.Group, where: str, depth: int = 0) -> None:
@@ -61,6 +63,8 @@ def require_own(group: h5py.Group, where: str, depth: int = 0) -> None:
         member = group[name]
         if isinstance(member, h5py.Group):
             require_own(member, key, depth + 1)
+        elif not isinstance(member, h5py.Dataset):
+            raise DataError("is neither an array nor a group", where=key, expected="what a recorder writes")
         elif member.external or member.is_virtual:
             raise DataError("has its values in another file", where=key, expected="an array with its own values")
 
@@ -82,6 +86,8 @@ def read_through(item: h5py.Group | h5py.Dataset, where: str) -> dict[str, int]:
             below = read_through(item[name], f"{where}/{name}")
             found |= {f"{name}/{key}".rstrip("/"): rows for key, rows in below.items()}
         return found
+    if not isinstance(item, h5py.Dataset):
+        raise DataError("is neither an array nor a group", where=where, expected="what a recorder writes")
     kind = item.id.get_create_plist().get_layout()
     if kind == h5py.h5d.CHUNKED:
         blocks = [-(-size // chunk) for size, chunk in zip(item.shape, item.chunks)]
@@ -101,9 +107,9 @@ def read_through(item: h5py.Group | h5py.Dataset, where: str) -> dict[str, int]:
     return {"": len(item) if item.shape else 1}
 
 
-def is_own(group: h5py.Group, name: str) -> bool:
+def is_own(group: h5py.Group, name: str | bytes) -> bool:
     """Whether there is a ``name`` that is no link: HDF5 itself opens whatever file a link names."""
-    encoded = name.encode()
+    encoded = name if isinstance(name, bytes) else name.encode()  # h5py lists what is not UTF-8 as bytes
     return group.id.links.exists(encoded) and group.id.links.get_info(encoded).type == h5py.h5l.TYPE_HARD
 
 
