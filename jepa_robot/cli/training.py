@@ -62,7 +62,7 @@ def prepare(config: DictConfig) -> Data:
     if config.threads > 0:
         torch.set_num_threads(config.threads)
     specs = source_specs(config)
-    trajectories = open_trajectories(specs, config.loader.memory_gb)
+    trajectories = open_trajectories(specs, config.loader.memory_gb, torch.get_num_threads())
     train, valid = split_episodes(len(trajectories), config.valid_fraction, config.seed)
     if not len(train) or not len(valid):
         raise ConfigError(

@@ -12,14 +12,17 @@ from jepa_robot.data.streamed import SourceSpec, TrajectoryFiles
 from jepa_robot.data.windows import Trajectories
 
 
-def open_trajectories(specs: Sequence[SourceSpec], memory_gb: float) -> Trajectories:
+def open_trajectories(specs: Sequence[SourceSpec], memory_gb: float, threads: int = 1) -> Trajectories:
     """The episodes of all sources: in memory when their pictures need at most ``memory_gb`` (10^9 bytes).
+
+    Args:
+        threads: that read, where they are not in memory and no worker processes do.
 
     Raises:
         DataError: a source cannot be read, or an episode is not what its contract says.
         ContractError: the sources have different contracts.
     """
-    files = TrajectoryFiles(specs)
+    files = TrajectoryFiles(specs, threads)
     camera = files.contract.camera
     if int(files.lengths.sum()) * camera.height * camera.width * 3 > memory_gb * 1e9:
         return files

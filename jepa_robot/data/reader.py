@@ -17,6 +17,7 @@ from jepa_robot.data.derive import choose, crop_of, picture_size, shape_pictures
 from jepa_robot.data.format import STATE_KEY, Episode
 from jepa_robot.data.journal import journal_path, recover
 from jepa_robot.data.layout import is_own, own_array, own_group, require_stored
+from jepa_robot.data.pictures import StoredPictures
 from jepa_robot.data.source import Source, SourceOptions
 from jepa_robot.errors import DataError
 from jepa_robot.spec import Contract
@@ -67,6 +68,8 @@ class TrajectoryReader(Source):
         self._options = options
         self._h5 = self._open()
         self._group = lru_cache(_GROUPS)(self._find_group)
+        self._numbers = lru_cache(_GROUPS)(self._read_numbers)
+        self._stored = lru_cache(_GROUPS)(self._find_pictures)
         try:
             self._read_index(allow_empty)
             if contract is not None:
@@ -81,14 +84,13 @@ class TrajectoryReader(Source):
     def read(self, index: int, start: int = 0, stop: int | None = None) -> Episode:
         name, total = self.names[index], int(self.lengths[index])
         stop = total if stop is None else stop
-        camera = self.contract.camera.name
-        episode = Episode(
-            frames=self._observations(name, camera, start, stop, total),
-            states=self._observations(name, STATE_KEY, start, stop, total),
-            actions=self._array(name, "actions", slice(start, stop)),
-            kind=str(self._attribute(name, "kind", "unknown")),
-            seed=int(self._attribute(name, "seed", 0)),
-            times=self._array(name, "timestamps", slice(start, stop + 1), optional=True),
+        numbers = self._numbers(index)
+        episode = dataclasses.replace(
+            numbers,
+            frames=self._observations(name, self.contract.camera.name, start, stop, total),
+            states=numbers.states[start : stop + 1],
+            actions=numbers.actions[start:stop],
+            times=None if numbers.times is None else numbers.times[start : stop + 1],
         )
         if len(episode.frames) and episode.frames.ndim == 4 and self._options.image_size is not None:
             episode = dataclasses.replace(episode, frames=shape_pictures(episode.frames, self._options))
@@ -190,6 +192,10 @@ class TrajectoryReader(Source):
 
     def _array(self, name: str, key: str, rows: slice | tuple[()] = (), optional: bool = False) -> Any:
         try:
+            if key == f"obs/{self.contract.camera.name}" and isinstance(rows, slice):
+                stored = self._stored(f"{name}/{key}")
+                if stored is not None:
+                    return stored.read(rows.start, min(rows.stop, stored.shape[0]))
             where = f"{self.path}:data/{name}/{key}"
             group, _, last = f"{name}/{key}".rpartition("/")
             holder = self._group(group)
@@ -204,6 +210,27 @@ class TrajectoryReader(Source):
             return values
         except _DAMAGE as error:
             raise self._damaged(f"data/{name}/{key}", error) from error
+
+    def _read_numbers(self, index: int) -> Episode:
+        """Everything of an episode but its pictures: little enough to be read at once and kept for a while."""
+        name, total = self.names[index], int(self.lengths[index])
+        return Episode(
+            frames=np.empty(0),
+            states=self._observations(name, STATE_KEY, 0, total, total),
+            actions=self._array(name, "actions"),
+            kind=str(self._attribute(name, "kind", "unknown")),
+            seed=int(self._attribute(name, "seed", 0)),
+            times=self._array(name, "timestamps", optional=True),
+        )
+
+    def _find_pictures(self, path: str) -> StoredPictures | None:
+        """The pictures at ``demo_i/obs/<camera>``, where they can be read past the HDF5 library."""
+        group, _, name = path.rpartition("/")
+        holder = self._group(group)
+        array = None if holder is None else own_array(holder, name, f"{self.path}:data/{path}")
+        if array is None or not StoredPictures.readable(array):
+            return None
+        return StoredPictures(array, self._h5.id.get_vfd_handle())
 
     def _find_group(self, path: str) -> h5py.Group | None:
         """``demo_i`` or ``demo_i/obs``; None where there is none."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,13 +35,16 @@ class TrajectoryFiles(Trajectories):
 
     It can be sent to other processes, each of which opens the sources anew when it first reads from them.
 
+    Args:
+        threads: that read the windows of a batch in this process; others, which are many already, have one.
+
     Raises:
         DataError: a source cannot be opened.
         ContractError: the sources have different contracts.
     """
 
-    def __init__(self, specs: Sequence[SourceSpec]):
-        self.specs = tuple(specs)
+    def __init__(self, specs: Sequence[SourceSpec], threads: int = 1):
+        self.specs, self._threads = tuple(specs), threads
         self._open: dict[int, Source] = {}
         self._owner = os.getpid()
         sources = [self.source(part) for part in range(len(self.specs))]
@@ -73,7 +77,7 @@ class TrajectoryFiles(Trajectories):
         self._open = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_open": {}}
+        return self.__dict__ | {"_open": {}, "_threads": 1}
 
     def gather(self, starts: np.ndarray, frames: int, skip: int = 1) -> Windows:
         starts = np.asarray(starts)
@@ -81,11 +85,20 @@ class TrajectoryFiles(Trajectories):
         pictures = np.empty((len(starts), frames, camera.height, camera.width, 3), np.uint8)
         states = np.empty((len(starts), frames, len(self.contract.states)), np.float32)
         actions = np.empty((len(starts), frames - 1, len(self.contract.actions)), np.float32)
-        # Neighbours in the file one after the other: the nearer, the more is still in a cache.
-        for b in np.argsort(starts, kind="stable"):
+
+        def fill(b: int) -> None:
             piece = self._read(int(starts[b]), int(starts[b]) + span)
             pictures[b], states[b] = piece.frames[::skip], piece.states[::skip]
             actions[b] = repeated_actions(piece.actions, skip, self.contract)
+
+        # Neighbours in the file one after the other: the nearer, the more is still in a cache.
+        order = np.argsort(starts, kind="stable").tolist()
+        if self._threads > 1:
+            with ThreadPoolExecutor(self._threads) as pool:
+                list(pool.map(fill, order))  # raises what a thread raised
+        else:
+            for b in order:
+                fill(b)
         return Windows(
             torch.from_numpy(pictures), torch.from_numpy(states), torch.from_numpy(actions),
             torch.from_numpy(starts[:, None] + skip * np.arange(frames)),

@@ -197,6 +197,14 @@ def test_an_error_in_a_worker_is_the_same_line(files, tmp_path):
         assert "\n" not in str(caught.value)
 
 
+def test_threads_change_nothing(files):
+    batches = [
+        WindowBatches(open_trajectories(files, 0.0, threads), np.arange(6), 3, 7, seed=2) for threads in (1, 3)
+    ]
+    for a, b in itertools.islice(zip(*batches), 10):
+        assert torch.equal(a.frames, b.frames) and torch.equal(a.actions, b.actions) and torch.equal(a.index, b.index)
+
+
 def test_streamed_data_travel_without_open_files(files):
     data = open_trajectories(files, memory_gb=0.0)
     copy = pickle.loads(pickle.dumps(data))

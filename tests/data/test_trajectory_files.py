@@ -225,9 +225,9 @@ def test_erased_pixels(path, key, rows):
     with h5py.File(path, "r") as file:
         assert not file[f"data/demo_2/{key}"][:].any()
     with TrajectoryReader(path) as reader:
-        with pytest.raises(DataError, match=f"data/demo_2/{key}: was overwritten with zeros"):
+        with pytest.raises(DataError, match=f"data/demo_2/{key}.* was overwritten with zeros"):
             reader.read(2)
-        with pytest.raises(DataError, match=f"data/demo_2/{key}: was overwritten with zeros"):
+        with pytest.raises(DataError, match=f"data/demo_2/{key}.* was overwritten with zeros"):
             reader.read(2, max(0, rows.start - 1), rows.stop)
 
 
