@@ -54,5 +54,5 @@ def command(overrides: tuple[str, ...]) -> None:
     kept = settings(config)
     outcome = loop.run(stage, out, kept, **run)
     entry = recipe_entry("pretrain", config, kept, data, outcome)
-    save(out / "encoder.safetensors", stage.teacher, "encoder", data.contract, [entry], {})
+    save(out / "encoder.safetensors", stage.teacher, "encoder", data.contract, [entry], {}, config.weights)
     click.echo(f"{out / 'encoder.safetensors'}: {run['steps']} steps in {outcome['seconds']:.0f} s", err=True)

@@ -92,5 +92,5 @@ def command(overrides: tuple[str, ...]) -> None:
     stage.calibrate()
     entry = recipe_entry("joint" if config.train.joint else "frozen", config, kept, data, outcome)
     path = out / "world_model.safetensors"
-    save(path, stage.model, "world_model", model.contract, [*header["recipe"], entry], {})
+    save(path, stage.model, "world_model", model.contract, [*header["recipe"], entry], {}, config.weights)
     click.echo(f"{path}: {run['steps']} steps in {outcome['seconds']:.0f} s", err=True)

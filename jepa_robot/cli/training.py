@@ -59,6 +59,8 @@ def prepare(config: DictConfig) -> Data:
         ConfigError: fewer than two episodes, so that none can be held out.
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    if config.weights not in ("fp32", "fp16"):
+        raise ConfigError(f"is {config.weights!r}", where="weights", expected="fp32 or fp16")
     if config.threads > 0:
         torch.set_num_threads(config.threads)
     specs = source_specs(config)
@@ -170,7 +172,7 @@ def settings(config: DictConfig, **inputs: str | Path) -> dict[str, Any]:
     ``data`` and ``inputs`` are told apart by their content: what was made anew under its old name is another.
     """
     plain = OmegaConf.to_container(config)
-    kept = {k: v for k, v in plain.items() if k not in ("out", "threads", "device")}
+    kept = {k: v for k, v in plain.items() if k not in ("out", "threads", "device", "weights")}
     # Neither changes what is trained on.
     kept["loader"] = {k: v for k, v in kept["loader"].items() if k not in ("workers", "memory_gb")}
     digests = {f"{name}_sha256": _digest(Path(path)) for name, path in inputs.items()}

@@ -55,7 +55,13 @@ def resolve(path_or_name: str | os.PathLike[str]) -> Path:
 
 
 def save(
-    path: str | os.PathLike[str], module: nn.Module, kind: str, contract: Contract, recipe: list, results: dict
+    path: str | os.PathLike[str],
+    module: nn.Module,
+    kind: str,
+    contract: Contract,
+    recipe: list,
+    results: dict,
+    weights: str = "fp32",
 ) -> None:
     """Write weights and header; the old file or the new one, never half of one.
 
@@ -63,6 +69,12 @@ def save(
         module: `VideoEncoder` (kind "encoder") or `WorldModel` (kind "world_model").
         recipe: plain data, one entry a training stage.
         results: plain data.
+        weights: number format in the file: fp32, or fp16 at half the size. It is read back as float32, so fp16
+            only rounds matrices (vectors and statistics stay exact).
+
+    Raises:
+        CheckpointError: a weight is too large for fp16.
+        OutputError: the file cannot be written.
     """
     header = {
         "kind": kind,
@@ -72,6 +84,12 @@ def save(
         "results": results,
     }
     tensors = {name: value.detach().cpu().contiguous() for name, value in module.state_dict().items()}
+    if weights == "fp16":
+        for name, parameter in module.named_parameters():
+            if parameter.ndim >= 2:
+                tensors[name] = tensors[name].half()
+                if not torch.isfinite(tensors[name]).all():
+                    raise CheckpointError(f"{name} is too large for fp16", where=path, mend="save it with weights=fp32")
     _write(path, tensors, header)
 
 

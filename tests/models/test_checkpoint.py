@@ -124,6 +124,26 @@ def test_weights_that_cannot_be_written_leave_the_old_file(model, contract, path
     assert path.read_bytes() == before and [p.name for p in path.parent.iterdir()] == [path.name]
 
 
+def test_half_precision_rounds_matrices_and_nothing_else(model, contract, tmp_path):
+    for weights in ("fp32", "fp16"):
+        checkpoint.save(tmp_path / f"{weights}.safetensors", model, "world_model", contract, [], {}, weights)
+    back = load(tmp_path / "fp16.safetensors")
+    for (name, found), wanted in zip(back.state_dict().items(), model.state_dict().values()):
+        assert found.dtype == wanted.dtype
+        exact = wanted.half().to(wanted.dtype) if name.endswith("weight") and wanted.ndim >= 2 else wanted
+        assert torch.equal(found, exact), name
+    sizes = [(tmp_path / f"{weights}.safetensors").stat().st_size for weights in ("fp32", "fp16")]
+    assert sizes[1] < sizes[0]
+
+
+def test_weights_beyond_half_precision_are_refused(model, contract, tmp_path):
+    with torch.no_grad():
+        model.predictor.proj.weight[0, 0] = 1e6
+    with pytest.raises(CheckpointError, match="predictor.proj.weight is too large for fp16.*weights=fp32"):
+        checkpoint.save(tmp_path / "x.safetensors", model, "world_model", contract, [], {}, "fp16")
+    assert not (tmp_path / "x.safetensors").exists()
+
+
 def test_a_name_that_is_not_shipped_lists_those_that_are(monkeypatch, model, contract, tmp_path):
     monkeypatch.setattr(checkpoint, "SHIPPED", tmp_path / "shipped")
     assert "no such checkpoint" in refused(lambda: load("panda_fly"))
