@@ -108,7 +108,7 @@ def main() -> None:
     for name in spent:
         print(f"{name:8s}   {clock[name]:12.0f}   {processor[name]:17.0f}")
     ratios = [rates["convert"] / min(rates["read"], rates["write"]) for rates in (clock, processor)]
-    print(f"converting reaches {ratios[0]:.0%} of the slower of the two by the clock, {ratios[1]:.0%} by processor time")
+    print(f"converting reaches {ratios[0]:.0%} of the slower by the clock, {ratios[1]:.0%} by processor time")
 
 
 if __name__ == "__main__":

@@ -123,7 +123,9 @@ def _env_args(source: Source) -> dict[str, Any]:
     if isinstance(source, TrajectoryReader):
         return source.env_args
     found = source.recipe.get("env_args")
-    return found if isinstance(found, dict) else {"env_name": source.contract.task, "type": "recorded", "env_kwargs": {}}
+    if isinstance(found, dict):
+        return found
+    return {"env_name": source.contract.task, "type": "recorded", "env_kwargs": {}}
 
 
 def _done(path: Path, source: Source, recipe: dict[str, Any]) -> list[int]:

@@ -61,7 +61,8 @@ class TrajectoryWriter:
                 contract.require(reader.contract, "the new episodes", str(path), "write them to another file")
         else:
             # What is left of a file that was removed must not be applied to this one.
-            journal_path(self.path).unlink(missing_ok=True)
+            if journal_path(self.path).exists():
+                journal_path(self.path).unlink()
             self._create(env_args, recipe or {}, seed)
         try:
             self._file = JournaledFile(self.path)

@@ -105,6 +105,7 @@ def test_convert_interrupted(tmp_path, contract, number):
     """With the second process at work: complete episodes are left, nobody stays behind, and it goes on."""
     source, path = write(tmp_path / "in.h5", contract, range(200), steps=120, compression="blosc"), tmp_path / "out.h5"
     command = [sys.executable, "-m", "jepa_robot.cli.main", "data", "convert", str(source), str(path)]
+    command += ["--compression", "gzip"]  # slow enough to be interrupted
     process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True)
     assert "/200 episodes" in process.stderr.readline()
     process.send_signal(number)

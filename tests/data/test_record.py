@@ -61,7 +61,8 @@ def test_the_snippet_of_the_readme(tmp_path, monkeypatch):
             positions = x + np.array([0, 0.01, 0.03, 0.06, 0.1])
             np.testing.assert_allclose(episode.states[:, 0], positions, rtol=1e-6)
             # The camera's buffer was copied: every frame shows its own position.
-            assert [int(np.flatnonzero(f[0, :, 0])[0]) for f in episode.frames] == [int(64 * p + 0.5) for p in positions]
+            columns = [int(np.flatnonzero(frame[0, :, 0])[0]) for frame in episode.frames]
+            assert columns == [int(64 * p + 0.5) for p in positions]
             assert (np.diff(episode.times) > 0).all() and episode.kind == "teleoperation"
             x = positions[-1]
 

@@ -241,7 +241,9 @@ def test_black_pictures_are_pictures(tmp_path, contract, make_episode, compressi
         np.testing.assert_array_equal(reader.read(0).frames, episode.frames)
 
 
-@pytest.mark.parametrize("key", ["data", "data/demo_1", "data/demo_1/actions", "data/demo_1/obs", "data/demo_1/timestamps"])
+@pytest.mark.parametrize(
+    "key", ["data", "data/demo_1", "data/demo_1/actions", "data/demo_1/obs", "data/demo_1/timestamps"]
+)
 def test_links_out_of_the_file(path, tmp_path, key):
     """What lies behind them is a good file, so that only the link can be what is wrong."""
     shutil.copy(path, tmp_path / "outside.h5")
