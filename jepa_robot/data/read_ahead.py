@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import multiprocessing
-import os
 import signal
 from collections.abc import Iterable, Iterator
 from multiprocessing.connection import Connection
@@ -23,6 +22,7 @@ from jepa_robot.data.sources import open_source
 from jepa_robot.errors import DataError
 
 _POLL_SECONDS = 0.2
+_END_SECONDS = 5.0
 # One episode is worked on while the next ones lie ready.
 _SLOTS = 2
 
@@ -100,10 +100,11 @@ def read_ahead(
             mend="perhaps out of memory: free some and run the same command again",
         ) from error
     finally:
-        process.kill()
-        process.join()
         results.close()
         free.close()
+        process.join(_END_SECONDS)  # it ends when it finds its pipes closed; killed, it would leave semaphores
+        process.kill()
+        process.join()
 
 
 def _read(
@@ -128,4 +129,4 @@ def _read(
                 results.send((index, dataclasses.replace(answer, frames=frames[:0]), slot, frames.shape))
             results.close()
     except (EOFError, ConnectionError):
-        os._exit(1)  # the parent is gone: nobody is left to tell
+        pass  # the parent has enough, or is gone: nobody is left to tell
