@@ -14,7 +14,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from jepa_robot.data.format import Episode
+from jepa_robot.data.format import Episode, text_of
 from jepa_robot.data.read_ahead import read_ahead, read_here
 from jepa_robot.data.reader import TrajectoryReader
 from jepa_robot.data.source import Source, SourceOptions
@@ -143,7 +143,7 @@ def _done(path: Path, source: Source, recipe: dict[str, Any]) -> list[int]:
         source.contract.require(reader.contract, str(source.path), str(path), _ANOTHER)
         position = {name: i for i, name in enumerate(source.names)}
         with h5py.File(path, "r") as file:
-            names = [str(file["data"][name].attrs.get("source")) for name in reader.names]
+            names = [text_of(file["data"][name].attrs.get("source")) for name in reader.names]
         done = [position.get(name, -1) for name in names]
         same = all(i >= 0 and source.lengths[i] == length for i, length in zip(done, reader.lengths))
         if not same or done != sorted(set(done)) or (done and not _equal(reader.read(len(done) - 1), source, done[-1])):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import h5py
 import numpy as np
 
 from jepa_robot.errors import DataError
@@ -19,6 +20,8 @@ COMPRESSIONS = ("blosc", "gzip", "none")
 # Recorded actions are float32; a bound that is not exactly representable may be missed by one rounding.
 BOUND_TOLERANCE = 1e-5
 _MEND = "record the episode again"
+# The header of an HDF5 object, where its attributes lie, has 64 KiB.
+_FIXED_BYTES = 50_000
 
 
 @dataclass(frozen=True)
@@ -93,3 +96,18 @@ def _refuse_first(wrong: np.ndarray, array: np.ndarray, dims: tuple[Dim, ...], w
             expected="a finite number" if finite else f"[{dim.low:g}, {dim.high:g}] {dim.unit}",
             mend=_MEND,
         )
+
+
+def fixed_text(text: str) -> np.ndarray | str:
+    """``text`` as an attribute that lies in the header of its object.
+
+    h5py's usual strings lie in a heap of the file, and the HDF5 library never comes back from some damaged
+    heaps. A text that is too long for the header stays one of those.
+    """
+    data = text.encode()
+    return text if len(data) > _FIXED_BYTES else np.array(data, h5py.string_dtype("utf-8", max(1, len(data))))
+
+
+def text_of(value: object) -> str:
+    """An attribute's text, however it was stored."""
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import h5py
 
+from jepa_robot.data.format import fixed_text
 from jepa_robot.data.layout import DAMAGE, require_layout
 from jepa_robot.data.reader import TrajectoryReader
 from jepa_robot.errors import ConfigError, DataError, OutputError
@@ -58,9 +59,9 @@ def merge(
                     done, steps = done + 1, steps + int(length)
                     report(done, total)
         data.attrs["total"] = steps
-        data.attrs["env_args"] = json.dumps(env_args)
-        data.attrs["contract"] = contract.to_json()
-        data.attrs["recipe"] = json.dumps({"merged_from": made_from}, sort_keys=True)
+        data.attrs["env_args"] = fixed_text(json.dumps(env_args))
+        data.attrs["contract"] = fixed_text(contract.to_json())
+        data.attrs["recipe"] = fixed_text(json.dumps({"merged_from": made_from}, sort_keys=True))
         data.attrs["seed"] = 0
     return done, steps
 

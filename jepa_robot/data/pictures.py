@@ -20,7 +20,7 @@ _HEADER = np.dtype([("versions", "<u4"), ("plain", "<u4"), ("block", "<u4"), ("c
 
 
 class StoredPictures:
-    """The pictures uint8 [T, H, W, 3] of one array.
+    """The pictures uint8 [T, H, W, 3] of one array; an array [H, W, 3] is a single one.
 
     Args:
         array: for which `readable` says yes.
@@ -28,18 +28,19 @@ class StoredPictures:
     """
 
     def __init__(self, array: h5py.Dataset, descriptor: int):
-        self.shape = array.shape
+        several = array.ndim == 4
+        self.shape = array.shape if several else (1, *array.shape)
         self._descriptor = descriptor
-        self._rows = array.chunks[0]
+        self._rows = array.chunks[0] if several else 1
         filters = _filters(array)
-        count = -(-array.shape[0] // self._rows)
+        count = -(-self.shape[0] // self._rows)
         self._offsets, self._sizes = np.zeros(count, np.int64), np.zeros(count, np.int64)
         self._compressed, self._unchecked = np.zeros(count, bool), np.zeros(count, bool)
         self._compressing = BLOSC in filters
         self._checksum = h5py.h5z.FILTER_FLETCHER32 in filters
 
         def keep(chunk: h5py.h5d.StoreInfo) -> None:
-            at = chunk.chunk_offset[0] // self._rows
+            at = chunk.chunk_offset[0] // self._rows if several else 0
             self._offsets[at], self._sizes[at] = chunk.byte_offset, chunk.size
             # A set bit: this chunk did without that filter, such as compression of what cannot be compressed.
             used = [number for i, number in enumerate(filters) if not chunk.filter_mask >> i & 1]
@@ -55,8 +56,8 @@ class StoredPictures:
     @staticmethod
     def readable(array: h5py.Dataset) -> bool:
         """Whether an array is stored in a way that this understands: Blosc or nothing, checksums or none."""
-        plain = array.dtype == np.uint8 and array.ndim == 4 and array.chunks is not None and not array.is_virtual
-        if not plain or array.chunks[1:] != array.shape[1:] or array.file.userblock_size:
+        plain = array.dtype == np.uint8 and array.ndim in (3, 4) and array.chunks is not None and not array.is_virtual
+        if not plain or array.chunks[-3:] != array.shape[-3:] or array.file.userblock_size:
             return False
         filters = _filters(array)
         if h5py.h5z.FILTER_FLETCHER32 in filters[:-1]:

@@ -14,7 +14,7 @@ import hdf5plugin  # noqa: F401  (registers the Blosc filter with HDF5)
 import numpy as np
 
 from jepa_robot.data.derive import choose, crop_of, picture_size, shape_pictures
-from jepa_robot.data.format import STATE_KEY, Episode
+from jepa_robot.data.format import STATE_KEY, Episode, text_of
 from jepa_robot.data.journal import journal_path, recover
 from jepa_robot.data.layout import is_own, own_array, own_group, require_stored
 from jepa_robot.data.pictures import StoredPictures
@@ -192,8 +192,11 @@ class TrajectoryReader(Source):
 
     def _array(self, name: str, key: str, rows: slice | tuple[()] = (), optional: bool = False) -> Any:
         try:
-            if key == f"obs/{self.contract.camera.name}" and isinstance(rows, slice):
+            folder, _, camera = key.partition("/")
+            if camera == self.contract.camera.name:
                 stored = self._stored(f"{name}/{key}")
+                if stored is not None and folder == "final_obs":
+                    return stored.read(0, 1)[0]
                 if stored is not None:
                     return stored.read(rows.start, min(rows.stop, stored.shape[0]))
             where = f"{self.path}:data/{name}/{key}"
@@ -218,7 +221,7 @@ class TrajectoryReader(Source):
             frames=np.empty(0),
             states=self._observations(name, STATE_KEY, 0, total, total),
             actions=self._array(name, "actions"),
-            kind=str(self._attribute(name, "kind", "unknown")),
+            kind=text_of(self._attribute(name, "kind", "unknown")),
             seed=int(self._attribute(name, "seed", 0)),
             times=self._array(name, "timestamps", optional=True),
         )

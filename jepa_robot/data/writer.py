@@ -11,7 +11,7 @@ import h5py
 import hdf5plugin
 import numpy as np
 
-from jepa_robot.data.format import COMPRESSIONS, STATE_KEY, Episode
+from jepa_robot.data.format import COMPRESSIONS, STATE_KEY, Episode, fixed_text
 from jepa_robot.data.journal import JournaledFile, journal_path
 from jepa_robot.data.reader import TrajectoryReader
 from jepa_robot.errors import DataError, OutputError
@@ -147,10 +147,10 @@ class TrajectoryWriter:
         for key, array in arrays.items():
             group.create_dataset(key, data=array, **self._layout(array))
         group.attrs["num_samples"] = steps
-        group.attrs["kind"] = episode.kind
+        group.attrs["kind"] = fixed_text(episode.kind)
         group.attrs["seed"] = episode.seed
         if source is not None:
-            group.attrs["source"] = source
+            group.attrs["source"] = fixed_text(source)
         group.attrs["complete"] = True
         self._data.attrs["total"] = int(self._data.attrs["total"]) + steps
 
@@ -171,9 +171,9 @@ class TrajectoryWriter:
         with atomic_path(self.path) as temporary, h5py.File(temporary, "w") as file:
             data = file.create_group("data")
             data.attrs["total"] = 0
-            data.attrs["env_args"] = json.dumps(env_args)
-            data.attrs["contract"] = self.contract.to_json()
-            data.attrs["recipe"] = json.dumps(recipe, sort_keys=True)
+            data.attrs["env_args"] = fixed_text(json.dumps(env_args))
+            data.attrs["contract"] = fixed_text(self.contract.to_json())
+            data.attrs["recipe"] = fixed_text(json.dumps(recipe, sort_keys=True))
             data.attrs["seed"] = seed
 
     def _raise_if_failed(self) -> None:

@@ -54,7 +54,8 @@ def test_help_names_every_verb_and_imports_none():
 
 def test_the_table_lists_exactly_the_modules_with_a_command():
     folder = Path(jepa_robot.cli.__file__).parent
-    names = {f"jepa_robot.cli.{p.stem}" for p in folder.glob("*.py")} - {"jepa_robot.cli.__init__"}
+    modules = [*folder.glob("[!_]*.py"), *(p.parent for p in folder.glob("*/__init__.py"))]
+    names = {f"jepa_robot.cli.{p.stem}" for p in modules}
     commands = {n for n in names if isinstance(getattr(importlib.import_module(n), "command", None), click.Command)}
     assert commands == {verb.module for verb in VERBS.values()}
 

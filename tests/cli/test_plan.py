@@ -147,7 +147,7 @@ def test_picture_with_a_foreign_state(plan, goal_png, tmp_path):
         (("planner.horizon=9",), ("horizon", "at most 4")),
         (("planner.momentum=1",), ("momentum", "below 1")),
         (("task.max_steps=0",), ("task.max_steps",)),
-        (("threads=0",), ("threads", "above 0")),
+        (("threads=-1",), ("threads", "0 or more")),
         (("device=abacus",), ("abacus",)),
         (("--checkpoint", "none.safetensors"), ("none.safetensors", "no such checkpoint")),
         (("--seed", "-1"), ("--seed",)),

@@ -15,6 +15,7 @@ from jepa_robot.data import convert as converting
 from jepa_robot.data import read_ahead as reading
 from jepa_robot.data.convert import convert
 from jepa_robot.data.read_ahead import read_ahead
+from jepa_robot.data.format import text_of
 from jepa_robot.data.reader import TrajectoryReader
 from jepa_robot.data.source import SourceOptions
 from jepa_robot.data.writer import TrajectoryWriter
@@ -71,7 +72,7 @@ def test_every_value_arrives(source, tmp_path, make_episode, monkeypatch, second
             np.testing.assert_array_equal(demo["final_obs/front"][:], wanted.frames[-1])
             np.testing.assert_array_equal(demo["obs/proprio"][:], wanted.states[:-1])
             np.testing.assert_array_equal(demo["actions"][:], wanted.actions)
-            assert dict(demo.attrs) == {
+            assert {key: text_of(v) if isinstance(v, bytes) else v for key, v in demo.attrs.items()} == {
                 "num_samples": steps, "kind": wanted.kind, "seed": i, "source": f"demo_{i}", "complete": True,
             }
             assert ("timestamps" in demo) == (i == 1)

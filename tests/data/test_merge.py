@@ -66,7 +66,7 @@ def test_merge(write, tmp_path, make_episode, contract):
             assert (found.times is not None) == (i == 4)
     with h5py.File(path, "r") as file:
         assert file["data"].attrs["total"] == 25
-        assert [file[f"data/demo_{i}"].attrs["source"] for i in range(5)] == [f"original_{i}" for i in range(5)]
+        assert [file[f"data/demo_{i}"].attrs["source"].decode() for i in range(5)] == [f"original_{i}" for i in range(5)]
 
 
 def test_chunks_are_copied_as_they_are(write, tmp_path):

@@ -56,12 +56,21 @@ def test_the_same_as_h5py(tmp_path, layout, rows, noisy):
         (pictures(), {"compression": "lzf", "fletcher32": True}),
         (pictures(), {"shuffle": True}),
         (pictures().astype(np.float32), {}),
-        (pictures()[..., 0], {}),
+        (pictures()[..., 0].astype(np.int8), {}),
     ],
 )
 def test_other_layouts_are_left_to_hdf5(tmp_path, values, layout):
     with h5py.File(write(tmp_path / "x.h5", values, 4, **layout), "r") as file:
         assert not StoredPictures.readable(file["a/front"])
+
+
+def test_a_single_picture(tmp_path):
+    picture = pictures(1)[0]
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        array = file.create_dataset("a", data=picture, chunks=picture.shape, compression=LZ4, fletcher32=True)
+        file.flush()
+        assert StoredPictures.readable(array)
+        np.testing.assert_array_equal(StoredPictures(array, file.id.get_vfd_handle()).read(0, 1)[0], picture)
 
 
 def test_contiguous_arrays_are_left_to_hdf5(tmp_path):

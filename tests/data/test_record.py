@@ -98,7 +98,7 @@ def test_time_stamps_are_kept(tmp_path, contract, see):
         demo = file["data/demo_0"]
         np.testing.assert_array_equal(demo["timestamps"][:], 10 + np.arange(5, 9) / 5)
         np.testing.assert_array_equal(demo["obs/front"][:, 0, 0, 0], [5, 6, 7])
-        assert demo["final_obs/front"][0, 0, 0] == 8 and demo.attrs["kind"] == "script"
+        assert demo["final_obs/front"][0, 0, 0] == 8 and demo.attrs["kind"] == b"script"
 
 
 def test_an_ended_episode_is_permanent_at_once(tmp_path, contract, see):

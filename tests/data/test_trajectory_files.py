@@ -345,3 +345,19 @@ def test_killed_at_any_write(path, contract, make_episode, monkeypatch):
         assert not journal_path(copy).exists()
     assert counts == sorted(counts) and set(counts) == {3, 4, 5, 6}
     assert len(seen) > 20
+
+
+def test_nothing_lies_in_a_heap_of_the_file(path, contract, make_episode):
+    """Texts in HDF5's global heap: the library loops for ever over some damaged ones."""
+    assert b"GCOL" not in path.read_bytes()  # the signature of such a heap
+    with TrajectoryReader(path) as reader:
+        assert reader.recipe == {"task": "toy"} and reader.env_args == ENV_ARGS
+        assert [reader.read(i).kind for i in range(3)] == ["expert", "noisy", "expert"]
+
+
+@pytest.mark.parametrize("text", ["", "grün", "x" * 200_000])
+def test_any_text_survives(tmp_path, contract, make_episode, text):
+    with TrajectoryWriter(tmp_path / "x.h5", contract, ENV_ARGS, {"note": text}) as writer:
+        writer.append(dataclasses.replace(make_episode(0), kind=text[:40]))
+    with TrajectoryReader(tmp_path / "x.h5") as reader:
+        assert reader.recipe == {"note": text} and reader.read(0).kind == text[:40]
