@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy as np
 
+from jepa_robot.data.summary import PixelStats, RunningStats
 from jepa_robot.data.windows import Trajectories, repeated_actions, repeated_contract
 from jepa_robot.spec import Contract, Dim
 
@@ -45,50 +46,30 @@ def statistics(trajectories: Trajectories, episodes: np.ndarray, skip: int = 1) 
         wanted = max(1, int(len(episodes) * STATISTICS_FRAMES / frames))
         episodes = episodes[np.linspace(0, len(episodes) - 1, wanted).round().astype(int)]
     contract = repeated_contract(trajectories.contract, skip)
-    histogram = np.zeros((3, 256), np.int64)
-    actions, states = _Moments(len(contract.actions)), _Moments(len(contract.states))
+    rng = np.random.default_rng(0)  # of percentiles, which nobody asks for here
+    actions, states = RunningStats(len(contract.actions), rng), RunningStats(len(contract.states), rng)
+    pixels = PixelStats()
     for episode in episodes:
         rows = trajectories.rows_of(int(episode))
-        pictures = trajectories.frames_at(rows)
-        for channel in range(3):
-            histogram[channel] += np.bincount(pictures[..., channel].ravel(), minlength=256)
+        pixels.add(trajectories.frames_at(rows))
         states.add(trajectories.states_at(rows))
         recorded = trajectories.actions_of(int(episode))
         for offset in range(skip):  # a window may begin at any frame
             whole = (len(recorded) - offset) // skip * skip
             actions.add(repeated_actions(recorded[offset : offset + whole], skip, contract))
-    values = np.arange(256) / 255.0
-    weights = histogram / histogram.sum(axis=1, keepdims=True)
-    mean = weights @ values
-    std = np.sqrt(np.maximum(weights @ values**2 - mean**2, (1 / 255.0) ** 2))
+    mean, std = pixels.mean_std()
+    std = np.maximum(std, 1 / 255)  # a camera that sees one colour
     camera = dataclasses.replace(contract.camera, mean=tuple(mean.tolist()), std=tuple(std.tolist()))
     return dataclasses.replace(
         contract,
         cameras=(camera, *contract.cameras[1:]),
-        actions=actions.normalised(contract.actions),
-        states=states.normalised(contract.states),
+        actions=_normalised(contract.actions, actions),
+        states=_normalised(contract.states, states),
     )
 
 
-class _Moments:
-    """Mean and deviation of rows, by the pairwise update of Chan, Golub and LeVeque: exact for any offset."""
-
-    def __init__(self, dims: int):
-        self.count, self.mean, self.squares = 0, np.zeros(dims), np.zeros(dims)
-
-    def add(self, rows: np.ndarray) -> None:
-        if not len(rows):
-            return
-        rows = rows.astype(np.float64)
-        count, mean = len(rows), rows.mean(axis=0)
-        shift, total = mean - self.mean, self.count + count
-        self.squares += ((rows - mean) ** 2).sum(axis=0) + shift**2 * (self.count * count / total)
-        self.mean = self.mean + shift * (count / total)
-        self.count = total
-
-    def normalised(self, dims: tuple[Dim, ...]) -> tuple[Dim, ...]:
-        stds = np.sqrt(self.squares / max(self.count, 1))
-        stds = np.maximum(stds, [_STD_FLOOR * (dim.high - dim.low) for dim in dims])
-        return tuple(
-            dataclasses.replace(dim, mean=float(mean), std=float(std)) for dim, mean, std in zip(dims, self.mean, stds)
-        )
+def _normalised(dims: tuple[Dim, ...], stats: RunningStats) -> tuple[Dim, ...]:
+    stds = np.maximum(stats.std, [_STD_FLOOR * (dim.high - dim.low) for dim in dims])
+    return tuple(
+        dataclasses.replace(dim, mean=float(mean), std=float(std)) for dim, mean, std in zip(dims, stats.mean, stds)
+    )

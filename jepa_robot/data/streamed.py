@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from jepa_robot.data.format import Episode
 from jepa_robot.data.memory import joint_recipe
 from jepa_robot.data.source import Source, SourceOptions
 from jepa_robot.data.sources import open_source
@@ -121,7 +122,7 @@ class TrajectoryFiles(Trajectories):
         first = int(self.starts[episode])
         return self._read(first, first + int(self.lengths[episode]) - 1).actions
 
-    def _read(self, first: int, last: int) -> Any:
+    def _read(self, first: int, last: int) -> Episode:
         """Rows ``first`` to ``last`` of one episode, checked against the contract."""
         episode = int(np.searchsorted(self.starts, first, side="right")) - 1
         part = int(self.parts[episode])
@@ -130,7 +131,7 @@ class TrajectoryFiles(Trajectories):
         piece.check(self.contract, source.where(index))
         return piece
 
-    def _runs(self, rows: np.ndarray) -> Iterator[tuple[slice, Any, slice]]:
+    def _runs(self, rows: np.ndarray) -> Iterator[tuple[slice, Episode, slice]]:
         """Neighbouring rows of one episode together: (which of ``rows``, what was read, where they are in it)."""
         rows = np.asarray(rows)
         episodes = np.searchsorted(self.starts, rows, side="right") - 1
