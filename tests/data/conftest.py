@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from jepa_robot.data.format import Episode
+from jepa_robot.data.journal import JournaledFile, journal_path
+from jepa_robot.data.writer import TrajectoryWriter
+from jepa_robot.errors import OutputError
 from jepa_robot.spec import Camera, Contract, Dim
 
 
@@ -39,3 +43,20 @@ def make_episode() -> Callable[..., Episode]:
         )
 
     return make
+
+
+@pytest.fixture
+def die_in_commit(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path, Contract, Episode], None]:
+    """Append an episode with a writer that dies when its commit has reached the journal and nothing more."""
+
+    def die(self: JournaledFile) -> None:
+        raise OSError("killed")
+
+    def append(path: Path, contract: Contract, episode: Episode) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(JournaledFile, "_replay", die)
+            with pytest.raises(OutputError, match="killed"), TrajectoryWriter(path, contract, {}) as writer:
+                writer.append(episode)
+        assert journal_path(path).exists()
+
+    return append

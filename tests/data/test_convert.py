@@ -10,6 +10,7 @@ import pickle
 import h5py
 import numpy as np
 import pytest
+from damage import attribute, damage, delete, zero_chunk
 
 from jepa_robot.data import convert as converting
 from jepa_robot.data import read_ahead as reading
@@ -38,13 +39,9 @@ def source(tmp_path, contract, make_episode):
     return path
 
 
-def damage(path, name, key="obs/front"):
+def spoil_pictures(path, name):
     """Overwrite compressed pictures, so that their checksum fails."""
-    with h5py.File(path, "r") as file:
-        chunk = file[f"data/{name}/{key}"].id.get_chunk_info(0)
-    with open(path, "r+b") as file:
-        file.seek(chunk.byte_offset)
-        file.write(bytes(chunk.size))
+    zero_chunk(path, f"data/{name}/obs/front")
 
 
 def seeds(path):
@@ -112,7 +109,7 @@ def test_goes_on_where_it_stopped(source, tmp_path, monkeypatch, second_process)
 
 
 def test_a_broken_episode_ends_it(source, tmp_path):
-    damage(source, "demo_2")
+    spoil_pictures(source, "demo_2")
     path = tmp_path / "out.h5"
     with pytest.raises(DataError, match=r"source.h5: data/demo_2/obs/front cannot be read.*--skip-broken"):
         convert(source, path)
@@ -122,7 +119,7 @@ def test_a_broken_episode_ends_it(source, tmp_path):
 @pytest.mark.parametrize("second_process", [False, True])
 def test_broken_episodes_are_left_out(source, tmp_path, monkeypatch, second_process):
     monkeypatch.setattr(converting, "_WORTH_A_PROCESS", 0 if second_process else 2**60)
-    damage(source, "demo_0")
+    spoil_pictures(source, "demo_0")
     with h5py.File(source, "r+") as file:
         file["data/demo_2/actions"][1, 0] = np.nan
         file["data/demo_4/actions"][2, 1] = 7.0
@@ -140,7 +137,7 @@ def test_broken_episodes_are_left_out(source, tmp_path, monkeypatch, second_proc
 
 
 def test_what_stopped_at_a_broken_episode_goes_on_without_it(source, tmp_path):
-    damage(source, "demo_1")
+    spoil_pictures(source, "demo_1")
     with pytest.raises(DataError):
         convert(source, tmp_path / "out.h5")
     assert convert(source, tmp_path / "out.h5", skip_broken=True).new_episodes == 3
@@ -149,7 +146,7 @@ def test_what_stopped_at_a_broken_episode_goes_on_without_it(source, tmp_path):
 
 def test_nothing_but_broken_episodes_leaves_no_file(source, tmp_path):
     for i in range(5):
-        damage(source, f"demo_{i}")
+        spoil_pictures(source, f"demo_{i}")
     with pytest.raises(DataError, match="source.h5: all 5 episodes are broken"):
         convert(source, tmp_path / "out.h5", skip_broken=True)
     assert [p.name for p in tmp_path.iterdir()] == ["source.h5"]
@@ -168,8 +165,7 @@ def other_name(source, contract):
 
 
 def other_lengths(source, contract):
-    with h5py.File(source, "r+") as file:
-        del file["data/demo_0"]
+    damage(source, delete("data/demo_0"))
     return source, SourceOptions(), "blosc"
 
 
@@ -180,8 +176,7 @@ def other_values(source, contract):
 
 
 def other_contract(source, contract):
-    with h5py.File(source, "r+") as file:
-        file["data"].attrs["contract"] = dataclasses.replace(contract, fps=6.0).to_json()
+    damage(source, attribute("data", "contract", dataclasses.replace(contract, fps=6.0).to_json()))
     return source, SourceOptions(), "blosc"
 
 

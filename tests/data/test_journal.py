@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from jepa_robot.data import journal
-from jepa_robot.data.journal import JournaledFile, journal_path
+from jepa_robot.data.journal import journal_path
 from jepa_robot.data.reader import TrajectoryReader
 from jepa_robot.data.writer import TrajectoryWriter
 from jepa_robot.errors import DataError
@@ -138,25 +138,12 @@ def test_goes_on_after_dying_inside_a_commit(tmp_path, contract, make_episode, m
         assert sorted(p.name for p in tmp_path.iterdir()) == ["copy.h5", "toy.h5"]
 
 
-def cut_journal(path, contract, make_episode, monkeypatch):
-    """A file whose commit reached its journal and no further."""
-
-    def die(self):
-        raise OSError("killed")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(JournaledFile, "_replay", die)
-        with pytest.raises(Exception, match="killed"), TrajectoryWriter(path, contract, {}) as writer:
-            writer.append(make_episode(9))
-    assert journal_path(path).exists()
-
-
 @pytest.mark.parametrize("change", [lambda d: d[:-1], lambda d: d[:10], lambda d: b"", lambda d: b"X" + d[1:]])
-def test_damaged_journal(tmp_path, contract, make_episode, monkeypatch, change):
+def test_damaged_journal(tmp_path, contract, make_episode, die_in_commit, change):
     path = tmp_path / "toy.h5"
     with TrajectoryWriter(path, contract, {}) as writer:
         writer.append(make_episode(0))
-    cut_journal(path, contract, make_episode, monkeypatch)
+    die_in_commit(path, contract, make_episode(9))
     before = path.read_bytes()
     journal_path(path).write_bytes(change(journal_path(path).read_bytes()))
     with pytest.raises(DataError, match="toy.h5.journal: is not a journal, or not all of one; .*repair"):
@@ -164,12 +151,12 @@ def test_damaged_journal(tmp_path, contract, make_episode, monkeypatch, change):
     assert path.read_bytes() == before
 
 
-def test_the_journal_of_a_removed_file_is_not_applied_to_a_new_one(tmp_path, contract, make_episode, monkeypatch):
+def test_the_journal_of_a_removed_file_is_not_applied_to_a_new_one(tmp_path, contract, make_episode, die_in_commit):
     path = tmp_path / "toy.h5"
     with TrajectoryWriter(path, contract, {}) as writer:
         for i in range(3):
             writer.append(make_episode(i))
-    cut_journal(path, contract, make_episode, monkeypatch)
+    die_in_commit(path, contract, make_episode(9))
     path.unlink()
     other = dataclasses.replace(contract, fps=7.0)
     with TrajectoryWriter(path, other, {}) as writer:

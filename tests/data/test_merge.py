@@ -7,6 +7,7 @@ import dataclasses
 import h5py
 import numpy as np
 import pytest
+from damage import attribute, damage, zero_chunk
 
 from jepa_robot.data.merge import merge
 from jepa_robot.data.reader import TrajectoryReader
@@ -72,11 +73,7 @@ def test_merge(write, tmp_path, make_episode, contract):
 def test_chunks_are_copied_as_they_are(write, tmp_path):
     """Also where reading them would fail: nothing is decompressed on the way."""
     parts = [write("a.h5", [20, 1]), write("b.h5", [2], "gzip")]
-    with h5py.File(parts[1], "r") as file:
-        damaged = file["data/demo_0/obs/front"].id.get_chunk_info(0)
-    with open(parts[1], "r+b") as file:
-        file.seek(damaged.byte_offset)
-        file.write(bytes(20))
+    zero_chunk(parts[1], "data/demo_0/obs/front", part=0.02)
     path = tmp_path / "all.h5"
     merge(parts, path)
     places = [(parts[0], "demo_0"), (parts[0], "demo_1"), (parts[1], "demo_0")]
@@ -90,8 +87,7 @@ def test_chunks_are_copied_as_they_are(write, tmp_path):
 
 def test_incomplete_episodes_are_left_behind(write, tmp_path, make_episode):
     parts = [write("a.h5", [0, 1, 2]), write("b.h5", [3])]
-    with h5py.File(parts[0], "r+") as file:
-        file["data/demo_1"].attrs["complete"] = False
+    damage(parts[0], attribute("data/demo_1", "complete", False))
     assert merge(parts, tmp_path / "all.h5")[0] == 3
     with TrajectoryReader(tmp_path / "all.h5") as reader:
         assert [reader.read(i).seed for i in range(3)] == [0, 2, 3]
@@ -182,8 +178,7 @@ def own_parent(demo, folder):
 )
 def test_wrong_episodes(write, tmp_path, change, message):
     parts = [write("a.h5", [0, 1]), write("b.h5", [2])]
-    with h5py.File(parts[0], "r+") as file:
-        change(file["data/demo_1"], tmp_path)
+    damage(parts[0], lambda file: change(file["data/demo_1"], tmp_path))
     with pytest.raises(DataError, match=f"a.h5:.*{message}"):
         merge(parts, tmp_path / "all.h5")
     assert not [p for p in tmp_path.iterdir() if "all" in p.name]

@@ -12,8 +12,9 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from damage import zero_chunk
 
-from jepa_robot.data.journal import JournaledFile, journal_path
+from jepa_robot.data.journal import journal_path
 from jepa_robot.data.reader import TrajectoryReader
 from jepa_robot.data.repair import repair
 from jepa_robot.data.superblock import UnclosedFile, lookup3
@@ -47,14 +48,6 @@ def assert_holds(path, make_episode, seeds):
         assert file["data"].attrs["total"] == sum(STEPS[seed] for seed in seeds)
 
 
-def zero(path, key, name="obs/front"):
-    with h5py.File(path, "r") as file:
-        chunk = file[f"data/{key}/{name}"].id.get_chunk_info(0)
-    with open(path, "r+b") as file:
-        file.seek(chunk.byte_offset)
-        file.write(bytes(chunk.size))
-
-
 def test_nothing_to_do(path, tmp_path):
     before, calls = path.read_bytes(), []
     result = repair(path, report=lambda *call: calls.append(call))
@@ -63,14 +56,8 @@ def test_nothing_to_do(path, tmp_path):
     assert path.read_bytes() == before and [p.name for p in tmp_path.iterdir()] == ["toy.h5"]
 
 
-def test_finishes_a_journal(path, contract, make_episode, monkeypatch):
-    def die(self):
-        raise OSError("killed")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(JournaledFile, "_replay", die)
-        with pytest.raises(OutputError, match="killed"), TrajectoryWriter(path, contract, {}) as writer:
-            writer.append(make_episode(4, steps=3))
+def test_finishes_a_journal(path, contract, make_episode, die_in_commit):
+    die_in_commit(path, contract, make_episode(4, steps=3))
     result = repair(path)
     assert (result.path, result.finished, result.episodes, result.lost) == (path, True, 6, [])
     assert not journal_path(path).exists()
@@ -89,7 +76,7 @@ def test_damaged_journal(path, make_episode):
 
 
 def test_damaged_pictures_and_values(path, make_episode, contract):
-    zero(path, "demo_1")
+    zero_chunk(path, "data/demo_1/obs/front")
     with h5py.File(path, "r+") as file:
         file["data/demo_3/actions"][2, 0] = np.nan
         del file["data/demo_4/final_obs/proprio"]
@@ -175,14 +162,14 @@ def test_nothing_can_be_saved(tmp_path, content, message):
 
 def test_no_episode_is_complete(path):
     for i in range(5):
-        zero(path, f"demo_{i}")
+        zero_chunk(path, f"data/demo_{i}/obs/front")
     with pytest.raises(DataError, match="nothing can be saved: no complete episode can be read; .*demo_0"):
         repair(path)
     assert not path.with_name("toy.repaired.h5").exists()
 
 
 def test_overwrites_nothing(path, tmp_path, make_episode):
-    zero(path, "demo_0")
+    zero_chunk(path, "data/demo_0/obs/front")
     (tmp_path / "toy.repaired.h5").write_text("mine")
     with pytest.raises(OutputError, match="toy.repaired.h5: exists; choose another file with -o"):
         repair(path)

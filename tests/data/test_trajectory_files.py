@@ -11,6 +11,7 @@ import shutil
 import h5py
 import numpy as np
 import pytest
+from damage import attribute, damage, delete, zero_chunk
 
 from jepa_robot.data import journal
 from jepa_robot.data.journal import journal_path
@@ -171,16 +172,14 @@ def test_no_contract(path):
 
 
 def test_incomplete_episode_is_skipped(path):
-    with h5py.File(path, "r+") as file:
-        file["data/demo_1"].attrs["complete"] = False
+    damage(path, attribute("data/demo_1", "complete", False))
     with TrajectoryReader(path) as reader:
         assert reader.names == ["demo_0", "demo_2"]
 
 
 @pytest.mark.parametrize("key", ["actions", "obs/front", "obs/proprio", "final_obs/front"])
 def test_missing_key(path, key):
-    with h5py.File(path, "r+") as file:
-        del file[f"data/demo_1/{key}"]
+    damage(path, delete(f"data/demo_1/{key}"))
     with TrajectoryReader(path) as reader, pytest.raises(DataError, match=f"data/demo_1/{key}: is missing"):
         reader.read(1)
 
@@ -205,11 +204,7 @@ def test_truncated(path, tmp_path):
 
 
 def test_damaged_pixels(path):
-    with h5py.File(path, "r") as file:
-        chunk = file["data/demo_1/obs/front"].id.get_chunk_info(0)
-    with open(path, "r+b") as file:
-        file.seek(chunk.byte_offset)
-        file.write(bytes(chunk.size // 2))
+    zero_chunk(path, "data/demo_1/obs/front", part=0.5)
     with TrajectoryReader(path) as reader, pytest.raises(DataError, match="data/demo_1/obs/front cannot be read"):
         reader.read(1)
 
@@ -217,11 +212,7 @@ def test_damaged_pixels(path):
 @pytest.mark.parametrize(("key", "rows"), [("obs/front", slice(2, 4)), ("final_obs/front", slice(6, 6))])
 def test_erased_pixels(path, key, rows):
     """Zeros in place of a compressed picture: Blosc and the checksum take them for a black one."""
-    with h5py.File(path, "r") as file:
-        chunk = file[f"data/demo_2/{key}"].id.get_chunk_info(0)
-    with open(path, "r+b") as file:
-        file.seek(chunk.byte_offset)
-        file.write(bytes(chunk.size))
+    zero_chunk(path, f"data/demo_2/{key}")
     with h5py.File(path, "r") as file:
         assert not file[f"data/demo_2/{key}"][:].any()
     with TrajectoryReader(path) as reader:

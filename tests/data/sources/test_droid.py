@@ -9,6 +9,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from sources import assert_windows_in_any_order
 
 from jepa_robot.data.source import SourceOptions
 from jepa_robot.data.sources import detect, open_source
@@ -78,18 +79,7 @@ def test_left_and_right():
 
 
 def test_windows_are_slices_in_any_order():
-    with open_source(ROOT) as source:
-        whole = [source.read(i) for i in range(3)]
-    rng = np.random.default_rng(0)
-    with open_source(ROOT) as source:
-        for _ in range(80):
-            index = int(rng.integers(3))
-            start = int(rng.integers(source.lengths[index]))
-            stop = int(rng.integers(start + 1, source.lengths[index] + 1))
-            window = source.read(index, start, stop)
-            for name in ("frames", "states", "times"):
-                np.testing.assert_array_equal(getattr(window, name), getattr(whole[index], name)[start : stop + 1])
-            np.testing.assert_array_equal(window.actions, whole[index].actions[start:stop])
+    assert_windows_in_any_order(ROOT)
 
 
 def test_contract():

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import json
-import os
 import shutil
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
+import sources
+from damage import WAYS, break_file, damage, delete, edit_json, move_behind_link, replace
 
-from jepa_robot.data.source import SourceOptions
 from jepa_robot.data.sources.droid import Droid
 from jepa_robot.errors import DataError
 
@@ -34,16 +35,7 @@ def stamped(tmp_path):
     return Path(shutil.copytree(source, tmp_path / "data_set" / source.name))
 
 
-def refused(root: Path, *words: str, **options) -> str:
-    with pytest.raises(DataError) as error:
-        with Droid(root, SourceOptions(**options)) as source:
-            for index in range(len(source)):
-                source.read(index)
-    line = str(error.value)
-    assert "\n" not in line
-    for word in (root.name, *words):
-        assert word in line, line
-    return line
+refused = functools.partial(sources.refused, Droid)
 
 
 def metadata_of(folder: Path) -> Path:
@@ -51,39 +43,21 @@ def metadata_of(folder: Path) -> Path:
 
 
 def edit_metadata(folder: Path, **changes) -> None:
-    path = metadata_of(folder)
-    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+    edit_json(metadata_of(folder), lambda metadata: metadata.update(changes))
 
 
-def replace(folder: Path, key: str, value) -> None:
-    with h5py.File(folder / "trajectory.h5", "r+") as file:
-        del file[key]
-        if value is not None:
-            file[key] = value
+def put(folder: Path, key: str, value) -> None:
+    damage(folder / "trajectory.h5", replace(key, lambda _: value))
 
 
 @pytest.mark.parametrize("which", ["metadata", "trajectory", "video"])
-@pytest.mark.parametrize("how", ["missing", "empty", "half", "folder", "pipe", "link out", "link in a circle"])
+@pytest.mark.parametrize("how", WAYS)
 def test_every_file_in_every_way(folder, tmp_path, which, how):
     path = {
         "metadata": metadata_of(folder), "trajectory": folder / "trajectory.h5",
         "video": folder / "recordings" / "MP4" / f"{SERIAL}.mp4",
     }[which]
-    data = path.read_bytes()
-    path.unlink()
-    if how == "empty":
-        path.touch()
-    elif how == "half":
-        path.write_bytes(data[: len(data) // 2])
-    elif how == "folder":
-        path.mkdir()
-    elif how == "pipe":
-        os.mkfifo(path)
-    elif how == "link out":
-        (tmp_path / "elsewhere").write_bytes(data)
-        path.symlink_to(tmp_path / "elsewhere")
-    elif how == "link in a circle":
-        path.symlink_to(path)
+    break_file(path, how, tmp_path)
     line = refused(folder, "holds no DROID episode" if (which, how) == ("metadata", "missing") else path.name)
     if how == "link out":
         assert "leads out of the data set's folder" in line
@@ -92,8 +66,6 @@ def test_every_file_in_every_way(folder, tmp_path, which, how):
 @pytest.mark.parametrize(
     "key, value, words",
     [
-        (POSE, None, [POSE, "is missing"]),
-        (GRIPPER, None, [GRIPPER, "is missing"]),
         (POSE, np.zeros((8, 7)), [POSE, "[8, 7]", "[rows, 6]"]),
         (POSE, np.zeros(8), [POSE, "[8]"]),
         (POSE, np.zeros((8, 6), "S4"), [POSE, "|S4 [8, 6]", "numbers"]),
@@ -109,29 +81,34 @@ def test_every_file_in_every_way(folder, tmp_path, which, how):
     ],
 )
 def test_trajectory(folder, key, value, words):
-    replace(folder, key, value)
+    put(folder, key, value)
     refused(folder, "trajectory.h5", *words)
 
 
+@pytest.mark.parametrize("key", [POSE, GRIPPER])
+def test_trajectory_without(folder, key):
+    damage(folder / "trajectory.h5", delete(key))
+    refused(folder, "trajectory.h5", key, "is missing")
+
+
 def test_an_angle_of_a_whole_turn_may_be(folder):
-    replace(folder, POSE, np.concatenate([np.zeros((8, 5)), np.linspace(0, 2 * np.pi, 8)[:, None]], axis=1))
+    put(folder, POSE, np.concatenate([np.zeros((8, 5)), np.linspace(0, 2 * np.pi, 8)[:, None]], axis=1))
     with Droid(folder) as source:
         np.testing.assert_allclose(source.read(0).actions[:, 5], 2 * np.pi / 7, rtol=1e-6)
 
 
 def test_link_to_another_hdf5_file(folder, tmp_path):
     shutil.copy(folder / "trajectory.h5", tmp_path / "elsewhere.h5")
-    replace(folder, POSE, h5py.ExternalLink(str(tmp_path / "elsewhere.h5"), POSE))
+    put(folder, POSE, h5py.ExternalLink(str(tmp_path / "elsewhere.h5"), POSE))
     refused(folder, "trajectory.h5", POSE, "link to another file")
 
 
 @pytest.mark.parametrize("rows", [6, 9, 20])
 def test_video_and_trajectory_of_other_lengths(folder, rows):
     """The video has 7 frames: 7 and 8 rows are right."""
-    with h5py.File(folder / "trajectory.h5", "r+") as file:
-        del file["observation/timestamp"]
-    replace(folder, POSE, np.zeros((rows, 6)))
-    replace(folder, GRIPPER, np.zeros(rows))
+    damage(folder / "trajectory.h5", delete("observation/timestamp"))
+    put(folder, POSE, np.zeros((rows, 6)))
+    put(folder, GRIPPER, np.zeros(rows))
     refused(folder, f"{SERIAL}.mp4", "has 7 frames", f"expected {rows - 1} or {rows}", folder.name)
 
 
@@ -158,8 +135,7 @@ def test_time_stamps(stamped, change, words):
 
 def test_time_stamps_behind_a_link_out(stamped, tmp_path):
     path = stamped / "recordings" / "MP4" / f"{SERIAL}_timestamps.json"
-    path.rename(tmp_path / "stamps.json")
-    path.symlink_to(tmp_path / "stamps.json")
+    move_behind_link(path, tmp_path / "stamps.json")
     refused(stamped, path.name, "leads out")
 
 
@@ -211,8 +187,7 @@ def test_no_episode(tmp_path, path):
 
 
 def test_episode_folder_that_is_a_link_out(folder, tmp_path):
-    folder.rename(tmp_path / "elsewhere")
-    folder.symlink_to(tmp_path / "elsewhere")
+    move_behind_link(folder, tmp_path / "elsewhere")
     refused(folder.parent, "leads out of the data set's folder")
 
 

@@ -10,6 +10,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from damage import break_file
+from sources import read_all
 
 from jepa_robot.data.source import SourceOptions
 from jepa_robot.data.sources import open_source
@@ -32,12 +34,6 @@ def data_set(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, Path,
     source, target = SAMPLES / sample, tmp_path / Path(sample).name
     (shutil.copytree if source.is_dir() else shutil.copyfile)(source, target)
     return request.param, target, target / inner if inner else target, key
-
-
-def read_all(format: str, path: Path) -> None:
-    with open_source(path, format, SourceOptions(fps=10)) as source:
-        for index in range(len(source)):
-            source.read(index)
 
 
 def external_link(file: h5py.File, key: str, outside: Path) -> None:
@@ -77,7 +73,7 @@ def test_what_leads_out_of_the_file_is_refused_without_opening_it(
     outside.unlink()
     os.mkfifo(outside)  # whoever opens it waits for ever
     with pytest.raises(DataError, match=rf"{hdf5.name}:{key}\S*: (is a link to another file|has its values somewhere)"):
-        read_all(format, path)
+        read_all(open_source(path, format, SourceOptions(fps=10)))
 
 
 def test_links_that_stay_inside_are_followed(tmp_path: Path) -> None:
@@ -116,39 +112,20 @@ def test_an_unknown_filter_is_named(tmp_path: Path) -> None:
         Hdf5File(path, "").array("odd")
 
 
-def nothing(path: Path) -> None:
-    pass
-
-
-def folder(path: Path) -> None:
-    path.mkdir()
-
-
-def empty(path: Path) -> None:
-    path.touch()
-
-
-def text(path: Path) -> None:
-    path.write_text("time,x,y\n0,1,2\n" * 100)
-
-
-def pipe(path: Path) -> None:
-    os.mkfifo(path)
-
-
 @pytest.mark.parametrize(
-    ("make", "message"),
+    ("how", "message"),
     [
-        (nothing, "no such file"),
-        (folder, "is a folder"),
-        (empty, r"is empty \(0 bytes\)"),
-        (text, "is not an HDF5 file"),
-        (pipe, "is not a regular file"),
+        ("missing", "no such file"),
+        ("folder", "is a folder"),
+        ("empty", r"is empty \(0 bytes\)"),
+        ("text", "is not an HDF5 file"),
+        ("pipe", "is not a regular file"),
     ],
 )
-def test_what_is_no_hdf5_file_is_refused(tmp_path: Path, make: Callable[[Path], None], message: str) -> None:
+def test_what_is_no_hdf5_file_is_refused(tmp_path: Path, how: str, message: str) -> None:
     path = tmp_path / "file.h5"
-    make(path)
+    path.touch()
+    break_file(path, how, tmp_path)
     with pytest.raises(DataError, match=f"file.h5: {message}"):
         Hdf5File(path, "anything")
 

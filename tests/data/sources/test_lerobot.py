@@ -10,6 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from damage import edit_json
+from sources import assert_windows_in_any_order
 
 from jepa_robot.data.derive import UNKNOWN
 from jepa_robot.data.source import SourceOptions
@@ -32,8 +34,7 @@ def root(tmp_path, kind):
 
 
 def edit_info(root: Path, **changes):
-    path = root / "meta" / "info.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+    edit_json(root / "meta" / "info.json", lambda info: info.update(changes))
 
 
 def test_found_by_looking(kind):
@@ -74,18 +75,7 @@ def test_frames_are_those_that_were_recorded(kind):
 
 
 def test_windows_are_slices_in_any_order(kind):
-    with open_source(SAMPLES / kind) as source:
-        whole = [source.read(i) for i in range(len(source))]
-    rng = np.random.default_rng(0)
-    with open_source(SAMPLES / kind) as source:
-        for _ in range(80):
-            index = int(rng.integers(len(source)))
-            start = int(rng.integers(source.lengths[index]))
-            stop = int(rng.integers(start + 1, source.lengths[index] + 1))
-            window = source.read(index, start, stop)
-            for name in ("frames", "states", "times"):
-                np.testing.assert_array_equal(getattr(window, name), getattr(whole[index], name)[start : stop + 1])
-            np.testing.assert_array_equal(window.actions, whole[index].actions[start:stop])
+    assert_windows_in_any_order(SAMPLES / kind)
 
 
 def test_contract(kind):
@@ -114,13 +104,10 @@ def test_bounds_of_statistics_and_of_data_are_the_same(tmp_path):
 
 def test_statistics_come_before_data(tmp_path):
     root = Path(shutil.copytree(SAMPLES / "video", tmp_path / "video"))
-    path = root / "meta" / "stats.json"
-    stats = json.loads(path.read_text())
-    stats["action"].update(min=[-7, -8, -9], max=[7, 8, 9])
-    path.write_text(json.dumps(stats))
+    low, high = [-7, -8, -9], [7, 8, 9]
+    edit_json(root / "meta" / "stats.json", lambda stats: stats["action"].update(min=low, max=high))
     with open_source(root) as source:
-        assert source.contract.action_low.tolist() == [-7, -8, -9]
-        assert source.contract.action_high.tolist() == [7, 8, 9]
+        assert (source.contract.action_low.tolist(), source.contract.action_high.tolist()) == (low, high)
 
 
 def test_options(kind):

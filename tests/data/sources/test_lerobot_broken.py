@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import os
+import functools
 import shutil
 from pathlib import Path
 
@@ -11,6 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import sources
+from damage import WAYS, break_file, edit_json, move_behind_link
 
 from jepa_robot.data.source import SourceOptions
 from jepa_robot.data.sources.lerobot import LeRobot
@@ -32,26 +33,7 @@ def image_root(tmp_path):
     return Path(shutil.copytree(SAMPLES / "image", tmp_path / "data_set"))
 
 
-def read_all(root: Path, **options) -> None:
-    with LeRobot(root, SourceOptions(**options)) as source:
-        for index in range(len(source)):
-            source.read(index)
-
-
-def refused(root: Path, *words: str, **options) -> str:
-    with pytest.raises(DataError) as error:
-        read_all(root, **options)
-    line = str(error.value)
-    assert "\n" not in line
-    for word in (root.name, *words):
-        assert word in line, line
-    return line
-
-
-def edit_json(path: Path, change) -> None:
-    value = json.loads(path.read_text())
-    change(value)
-    path.write_text(json.dumps(value))
+refused = functools.partial(sources.refused, LeRobot)
 
 
 def replace_column(path: Path, name: str, change) -> None:
@@ -61,43 +43,27 @@ def replace_column(path: Path, name: str, change) -> None:
 
 
 def test_the_sample_is_not_broken(root):
-    read_all(root)
+    sources.read_all(LeRobot(root, SourceOptions()))
 
 
 @pytest.mark.parametrize("name", [INFO, DATA, EPISODES, VIDEO])
-@pytest.mark.parametrize("how", ["missing", "empty", "half", "folder", "pipe", "link out", "link in a circle"])
+@pytest.mark.parametrize("how", WAYS)
 def test_every_file_in_every_way(root, tmp_path, name, how):
     path = root / name
-    data = path.read_bytes()
-    path.unlink()
-    if how == "empty":
-        path.touch()
-    elif how == "half":
-        path.write_bytes(data[: len(data) // 2])
-    elif how == "folder":
-        path.mkdir()
-    elif how == "pipe":
-        os.mkfifo(path)
-    elif how == "link out":
-        (tmp_path / "elsewhere").write_bytes(data)
-        path.symlink_to(tmp_path / "elsewhere")
-    elif how == "link in a circle":
-        path.symlink_to(path)
+    break_file(path, how, tmp_path)
     line = refused(root, "meta" if name == INFO else name.split("/chunk")[0])
     if how == "link out":
         assert "leads out of the data set's folder" in line
 
 
 def test_folder_that_is_a_link_out(root, tmp_path):
-    shutil.move(root / "data", tmp_path / "elsewhere")
-    (root / "data").symlink_to(tmp_path / "elsewhere")
+    move_behind_link(root / "data", tmp_path / "elsewhere")
     refused(root, "leads out")
 
 
 def test_link_inside_is_followed(root):
-    (root / VIDEO).rename(root / "videos" / "moved.mp4")
-    (root / VIDEO).symlink_to(root / "videos" / "moved.mp4")
-    read_all(root)
+    move_behind_link(root / VIDEO, root / "videos" / "moved.mp4")
+    sources.read_all(LeRobot(root, SourceOptions()))
 
 
 @pytest.mark.parametrize("version", ["v2.1", "v2.0", "v1.6"])

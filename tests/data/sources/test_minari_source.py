@@ -7,12 +7,13 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
 import pytest
+from damage import Hdf5Damage, attribute, cut, damage, delete, edit_json, move_behind_link, replace
 from PIL import Image
+from sources import assert_every_window, assert_only_the_second_is_broken, read_all
 
 from jepa_robot.data.source import SourceOptions
 from jepa_robot.data.sources import detect, open_source
@@ -21,28 +22,13 @@ from jepa_robot.errors import DataError
 
 SAMPLES = Path(__file__).parents[1] / "samples" / "minari"
 RATE = SourceOptions(fps=10)
+FILE, METADATA = "data/main_data.hdf5", "data/metadata.json"
 JPEG_TOLERANCE = 2  # of 255: two builds of libjpeg may round differently
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     return Path(shutil.copytree(SAMPLES / "dict", tmp_path / "dict"))
-
-
-def edit(folder: Path, change: Callable[[h5py.File], None]) -> None:
-    with h5py.File(folder / "data" / "main_data.hdf5", "a") as file:
-        change(file)
-
-
-def edit_metadata(folder: Path, **changes: Any) -> None:
-    path = folder / "data" / "metadata.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
-
-
-def open_and_read(path: Path, options: SourceOptions = RATE) -> None:
-    with Minari(path, options) as source:
-        for index in range(len(source)):
-            source.read(index)
 
 
 # -- what is read ---------------------------------------------------------------------------
@@ -73,18 +59,10 @@ def test_every_episode_is_what_minaris_own_reader_returns(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["dict", "raw", "flat"])
 def test_every_window_is_a_part_of_the_episode(name: str) -> None:
-    with open_source(SAMPLES / name, options=RATE) as source:
-        for index in range(len(source)):
-            whole, length = source.read(index), int(source.lengths[index])
-            for start in range(length):
-                for stop in range(start + 1, length + 1):
-                    part = source.read(index, start, stop)
-                    np.testing.assert_array_equal(part.frames, whole.frames[start : stop + 1])
-                    np.testing.assert_array_equal(part.states, whole.states[start : stop + 1])
-                    np.testing.assert_array_equal(part.actions, whole.actions[start:stop])
+    assert_every_window(SAMPLES / name, RATE)
 
 
-@pytest.mark.parametrize("part", ["", "data", "data/main_data.hdf5"])
+@pytest.mark.parametrize("part", ["", "data", FILE])
 def test_folder_data_folder_and_file_are_the_same_data_set(part: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert detect(SAMPLES / "dict" / part) == "minari"
     monkeypatch.chdir(SAMPLES / "dict")
@@ -125,7 +103,7 @@ def test_episodes_are_in_the_order_of_their_numbers(folder: Path) -> None:
     def rename(file: h5py.File) -> None:
         file.move("episode_1", "episode_10")
 
-    edit(folder, rename)
+    damage(folder / FILE, rename)
     with Minari(folder, RATE) as source:
         assert source.names == ["episode_0", "episode_2", "episode_10"]
         assert source.lengths.tolist() == [5, 3, 7]
@@ -140,7 +118,7 @@ def test_jpeg_files_of_one_length_lie_in_a_table(folder: Path) -> None:
         table = np.frombuffer(image.getvalue() * 4, np.uint8).reshape(4, -1)
         file["episode_2/observations/images/side"] = np.pad(table, ((0, 0), (0, 7)))
 
-    edit(folder, same)
+    damage(folder / FILE, same)
     with Minari(folder, RATE) as source:
         frames = source.read(2, 1, 3).frames
         assert frames.shape == (3, 32, 48, 3)
@@ -151,7 +129,7 @@ def test_not_a_number_is_left_for_the_checks(folder: Path) -> None:
     def spoil(file: h5py.File) -> None:
         file["episode_1/actions"][3, 0] = np.nan
 
-    edit(folder, spoil)
+    damage(folder / FILE, spoil)
     with Minari(folder, RATE) as source:
         episode = source.read(1)
         assert np.isnan(episode.actions[3, 0])
@@ -162,37 +140,14 @@ def test_not_a_number_is_left_for_the_checks(folder: Path) -> None:
 # -- what is broken -------------------------------------------------------------------------
 
 
-def delete(key: str) -> Callable[[h5py.File], None]:
-    def damage(file: h5py.File) -> None:
-        del file[key]
-
-    return damage
-
-
-def replace(key: str, change: Callable[[np.ndarray], object]) -> Callable[[h5py.File], None]:
-    def damage(file: h5py.File) -> None:
-        values = change(file[key][()])
-        del file[key]
-        file[key] = values
-
-    return damage
-
-
-def attribute(key: str, name: str, value: object) -> Callable[[h5py.File], None]:
-    def damage(file: h5py.File) -> None:
-        file[key].attrs[name] = value
-
-    return damage
-
-
-def picture(content: Callable[[bytes], bytes]) -> Callable[[h5py.File], None]:
+def picture(content: Callable[[bytes], bytes]) -> Hdf5Damage:
     """Changes the JPEG file of step 4 of episode 1."""
 
-    def damage(file: h5py.File) -> None:
+    def change(file: h5py.File) -> None:
         array = file["episode_1/observations/images/side"]
         array[4] = np.frombuffer(content(array[4].tobytes()), np.uint8)
 
-    return damage
+    return change
 
 
 def small_jpeg(_: bytes) -> bytes:
@@ -233,18 +188,14 @@ EPISODE = {
 
 @pytest.mark.parametrize("case", EPISODE)
 def test_a_broken_episode_is_refused_and_the_others_are_read(folder: Path, case: str) -> None:
-    damage, message = EPISODE[case]
-    edit(folder, damage)
+    change, message = EPISODE[case]
+    damage(folder / FILE, change)
     with Minari(folder, RATE) as source, Minari(SAMPLES / "dict", RATE) as good:
-        assert 1 <= source.lengths[1] <= 7
-        with pytest.raises(DataError, match=message):
-            source.read(1)
-        for index in (0, 2):
-            np.testing.assert_array_equal(source.read(index).frames, good.read(index).frames)
+        assert_only_the_second_is_broken(source, good, message)
 
 
 BOX = {"type": "Box", "dtype": "float32", "shape": [2], "low": [0, 0], "high": [1, 1]}
-METADATA = {
+NONSENSE = {
     "arrow": ({"data_format": "arrow"}, r"metadata.json: is in Minari's format 'arrow'; expected 'hdf5'"),
     "episodes": ({"total_episodes": 4}, r"main_data.hdf5: has 3 episodes; expected 4, as metadata.json says"),
     "space no JSON": ({"observation_space": "{"}, r"metadata.json:observation_space: is not a space"),
@@ -258,44 +209,43 @@ METADATA = {
 }
 
 
-@pytest.mark.parametrize("case", METADATA)
+@pytest.mark.parametrize("case", NONSENSE)
 def test_metadata_that_say_nonsense_are_refused(folder: Path, case: str) -> None:
-    changes, message = METADATA[case]
-    edit_metadata(folder, **changes)
+    changes, message = NONSENSE[case]
+    edit_json(folder / METADATA, lambda metadata: metadata.update(changes))
     with pytest.raises(DataError, match=message):
         Minari(folder, RATE)
 
 
 def test_a_space_that_is_missing_is_named(folder: Path) -> None:
-    path = folder / "data" / "metadata.json"
-    path.write_text(json.dumps({"data_format": "hdf5"}))
+    (folder / METADATA).write_text(json.dumps({"data_format": "hdf5"}))
     with pytest.raises(DataError, match=r"metadata.json:observation_space: is missing"):
         Minari(folder, RATE)
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "[" * 100_000, "\xff"])
 def test_metadata_that_are_no_table_are_refused(folder: Path, content: str) -> None:
-    (folder / "data" / "metadata.json").write_bytes(content.encode("latin-1"))
+    (folder / METADATA).write_bytes(content.encode("latin-1"))
     with pytest.raises(DataError, match=r"metadata.json: is"):
         Minari(folder, RATE)
 
 
 def test_arrow_is_refused_without_an_hdf5_file(folder: Path) -> None:
-    edit_metadata(folder, data_format="arrow")
-    (folder / "data" / "main_data.hdf5").unlink()
+    edit_json(folder / METADATA, lambda metadata: metadata.update(data_format="arrow"))
+    (folder / FILE).unlink()
     assert detect(folder) == "minari"
     with pytest.raises(DataError, match="'arrow'"):
         Minari(folder, RATE)
 
 
 def test_a_file_without_episodes_is_refused(folder: Path) -> None:
-    edit(folder, lambda file: file.clear())
+    damage(folder / FILE, lambda file: file.clear())
     with pytest.raises(DataError, match="main_data.hdf5: holds no episodes"):
         Minari(folder, RATE)
 
 
 def test_a_missing_file_is_named(folder: Path) -> None:
-    (folder / "data" / "main_data.hdf5").unlink()
+    (folder / FILE).unlink()
     with pytest.raises(DataError, match="main_data.hdf5: no such file"):
         Minari(folder, RATE)
     with pytest.raises(DataError, match="nowhere: no such file or folder"):
@@ -304,17 +254,13 @@ def test_a_missing_file_is_named(folder: Path) -> None:
 
 @pytest.mark.parametrize("part", [0, 0.02, 0.4, 0.8, 0.999])
 def test_a_truncated_file_is_refused(folder: Path, part: float) -> None:
-    path = folder / "data" / "main_data.hdf5"
-    content = path.read_bytes()
-    path.write_bytes(content[: int(len(content) * part)])
+    cut(folder / FILE, part)
     with pytest.raises(DataError, match="main_data.hdf5"):
-        open_and_read(folder)
+        read_all(Minari(folder, RATE))
 
 
-@pytest.mark.parametrize("name", ["data", "data/main_data.hdf5", "data/metadata.json"])
+@pytest.mark.parametrize("name", ["data", FILE, METADATA])
 def test_links_out_of_the_data_set_are_refused(folder: Path, name: str) -> None:
-    outside = folder.parent / "outside"
-    shutil.move(folder / name, outside)
-    (folder / name).symlink_to(outside)
+    move_behind_link(folder / name, folder.parent / "outside")
     with pytest.raises(DataError, match="leads out of the data set's folder"):
         Minari(folder, RATE)

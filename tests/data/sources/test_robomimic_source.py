@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
+from damage import attribute, cut, damage, delete, replace, zero_chunk
+from sources import assert_every_window, assert_only_the_second_is_broken, read_all
 
 from jepa_robot.data.source import SourceOptions
 from jepa_robot.data.sources import detect, open_source
@@ -24,12 +25,6 @@ EXPECTED = np.load(SAMPLES / "expected.npz")
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return Path(shutil.copyfile(SAMPLES / "image.hdf5", tmp_path / "image.hdf5"))
-
-
-def open_and_read(path: Path, options: SourceOptions = SourceOptions()) -> None:
-    with Robomimic(path, options) as source:
-        for index in range(len(source)):
-            source.read(index)
 
 
 # -- what is read ---------------------------------------------------------------------------
@@ -69,15 +64,7 @@ def test_without_next_obs_the_last_action_is_left_out() -> None:
 
 @pytest.mark.parametrize("name", ["image.hdf5", "image_no_next.hdf5"])
 def test_every_window_is_a_part_of_the_episode(name: str) -> None:
-    with open_source(SAMPLES / name) as source:
-        for index in range(len(source)):
-            whole, length = source.read(index), int(source.lengths[index])
-            for start in range(length):
-                for stop in range(start + 1, length + 1):
-                    part = source.read(index, start, stop)
-                    np.testing.assert_array_equal(part.frames, whole.frames[start : stop + 1])
-                    np.testing.assert_array_equal(part.states, whole.states[start : stop + 1])
-                    np.testing.assert_array_equal(part.actions, whole.actions[start:stop])
+    assert_every_window(SAMPLES / name)
 
 
 def test_the_contract_says_what_the_file_says() -> None:
@@ -171,29 +158,6 @@ def test_the_rate_has_to_be_given_where_the_file_does_not_say_it(path: Path) -> 
 # -- what is broken -------------------------------------------------------------------------
 
 
-def delete(key: str) -> Callable[[h5py.File], None]:
-    def damage(file: h5py.File) -> None:
-        del file[key]
-
-    return damage
-
-
-def replace(key: str, change: Callable[[np.ndarray], object]) -> Callable[[h5py.File], None]:
-    def damage(file: h5py.File) -> None:
-        values = change(file[key][()])
-        del file[key]
-        file[key] = values
-
-    return damage
-
-
-def attribute(key: str, name: str, value: object) -> Callable[[h5py.File], None]:
-    def damage(file: h5py.File) -> None:
-        file[key].attrs[name] = value
-
-    return damage
-
-
 def empty(file: h5py.File) -> None:
     del file["data"]
     file.create_group("data")
@@ -264,30 +228,23 @@ EPISODE = {
 
 @pytest.mark.parametrize("case", WHOLE)
 def test_a_file_that_says_nonsense_is_refused(path: Path, case: str) -> None:
-    damage, message = WHOLE[case]
-    with h5py.File(path, "a") as file:
-        damage(file)
+    change, message = WHOLE[case]
+    damage(path, change)
     with pytest.raises(DataError, match=message):
-        open_and_read(path)
+        read_all(Robomimic(path))
 
 
 @pytest.mark.parametrize("case", EPISODE)
 def test_a_broken_episode_is_refused_and_the_others_are_read(path: Path, case: str) -> None:
-    damage, message = EPISODE[case]
-    with h5py.File(path, "a") as file:
-        damage(file)
+    change, message = EPISODE[case]
+    damage(path, change)
     with Robomimic(path) as source, Robomimic(SAMPLES / "image.hdf5") as good:
         assert source.names == good.names
-        assert 1 <= source.lengths[1] <= 9
-        with pytest.raises(DataError, match=message):
-            source.read(1)
-        for index in (0, 2):
-            np.testing.assert_array_equal(source.read(index).frames, good.read(index).frames)
+        assert_only_the_second_is_broken(source, good, message)
 
 
 def test_the_first_episode_may_be_the_broken_one(path: Path) -> None:
-    with h5py.File(path, "a") as file:
-        del file["data/demo_0/obs"]
+    damage(path, delete("data/demo_0/obs"))
     with Robomimic(path) as source:
         with pytest.raises(DataError, match="demo_0/obs"):
             source.read(0)
@@ -334,19 +291,14 @@ def test_pictures_that_could_be_either_way_round_are_no_pictures(path: Path) -> 
 
 @pytest.mark.parametrize("part", [0.02, 0.3, 0.6, 0.95, 0.999])
 def test_a_truncated_file_is_refused(path: Path, part: float) -> None:
-    content = path.read_bytes()
-    path.write_bytes(content[: int(len(content) * part)])
+    cut(path, part)
     with pytest.raises(DataError, match=r"image.hdf5"):
-        open_and_read(path)
+        read_all(Robomimic(path))
     assert not Robomimic.recognises(path)
 
 
 def test_damage_in_compressed_pictures_names_episode_and_key(path: Path) -> None:
-    with h5py.File(path, "r") as file:
-        chunk = file["data/demo_2/obs/agentview_image"].id.get_chunk_info(0)
-    with open(path, "r+b") as file:
-        file.seek(chunk.byte_offset)
-        file.write(bytes(chunk.size))
+    zero_chunk(path, "data/demo_2/obs/agentview_image")
     with Robomimic(path) as source:
         with pytest.raises(DataError, match="data/demo_2/obs/agentview_image: cannot be read"):
             source.read(1)
