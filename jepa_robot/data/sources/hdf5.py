@@ -13,6 +13,7 @@ import hdf5plugin  # noqa: F401  (registers Blosc and other filters with HDF5)
 import numpy as np
 
 from jepa_robot.data.sources.fields import Field
+from jepa_robot.data.sources.hdf5_guard import refuse, unsafe_keys
 from jepa_robot.errors import DataError
 
 # What h5py raises for damaged files, depending on where the damage lies.
@@ -25,14 +26,15 @@ class Hdf5File:
     """An HDF5 file, opened for reading.
 
     Links are followed here, one name at a time, because HDF5 itself opens whatever file an external link names.
-    Keys are paths from the root, e.g. ``"data/demo_0/actions"``.
+    Keys are paths from the root, e.g. ``"data/demo_0/actions"``. What the HDF5 library would crash over is not touched
+    (`hdf5_guard`).
 
     Args:
         path: the file.
         expected: what it should be, for messages.
 
     Raises:
-        DataError: missing, empty, truncated, not HDF5, or may not be read.
+        DataError: missing, empty, truncated, damaged, not HDF5, or may not be read.
     """
 
     def __init__(self, path: Path, expected: str):
@@ -43,6 +45,9 @@ class Hdf5File:
             raise DataError("is a folder" if path.is_dir() else "is not a regular file", where=path, expected=expected)
         if path.stat().st_size == 0:
             raise DataError("is empty (0 bytes)", where=path, expected=expected, mend="copy the file again")
+        self._unsafe = unsafe_keys(path)
+        if "" in self._unsafe:
+            raise refuse(path, "", self._unsafe[""])
         try:
             self._h5 = h5py.File(path, "r")
         except PermissionError as error:
@@ -187,6 +192,8 @@ class Hdf5File:
 
     def _find(self, key: str, soft_links: int = 0) -> h5py.Group | h5py.Dataset | None:
         """The group or array at ``key``; None where there is none. ``soft_links`` have led here."""
+        if key in self._unsafe:
+            raise refuse(self.path, key, self._unsafe[key])
         parent, _, name = key.rpartition("/")
         group = self._h5 if parent == "" else self._group(parent, soft_links)
         if name in ("", ".") or group is None:
