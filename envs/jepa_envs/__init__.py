@@ -2,33 +2,46 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import gymnasium as gym
 
-from jepa_envs.goal_image import GoalImageTask
+from jepa_envs.goal_image import Demonstrator, GoalImageTask
 
-__all__ = ["TASKS", "GoalImageTask", "make"]
+__all__ = ["TASKS", "Demonstrator", "GoalImageTask", "make"]
 
-TASKS: dict[str, str] = {"panda_reach": "jepa_robot/PandaReach-v0"}
+TASKS: dict[str, str] = {}
 """Short name of a task -> Gymnasium id."""
 
-gym.register(
-    id=TASKS["panda_reach"],
-    entry_point="jepa_envs.panda_reach:PandaReachEnv",
-    max_episode_steps=50,
-)
+
+def _register(short_name: str, entry_point: str, max_episode_steps: int) -> None:
+    """Register ``jepa_robot/NAME-v0``, NAME being the entry point's class without ``Env``."""
+    TASKS[short_name] = f"jepa_robot/{entry_point.partition(':')[2].removesuffix('Env')}-v0"
+    gym.register(id=TASKS[short_name], entry_point=entry_point, max_episode_steps=max_episode_steps)
 
 
-def make(task: str, image_size: int | None = None) -> gym.Env:
+_register("panda_reach", "jepa_envs.panda_reach:PandaReachEnv", 50)
+
+
+def make(
+    task: str,
+    image_size: int | None = None,
+    camera: str | None = None,
+    variation: str | Sequence[str] = (),
+) -> gym.Env:
     """Make a task's environment.
 
     Args:
         task: short name or Gymnasium id of a task.
         image_size: height and width of the pictures in pixels; the task's own where None.
+        camera: name of the camera of observations and goal pictures; the task's first where None.
+        variation: factors of appearance drawn for each episode: ``"all"``, or some of `jepa_envs.variation.KINDS`.
 
     Raises:
-        ValueError: the task is unknown; names the known ones.
+        ValueError: the task, the camera or a factor is unknown; names the known ones.
     """
     name = TASKS.get(task, task)
     if name not in TASKS.values():
         raise ValueError(f"task {task!r} is unknown, expected one of {sorted(TASKS)}")
-    return gym.make(name) if image_size is None else gym.make(name, image_size=image_size)
+    options = {"image_size": image_size, "camera": camera, "variation": variation or None}
+    return gym.make(name, **{option: value for option, value in options.items() if value is not None})

@@ -7,7 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 State = dict[str, Any]
-"""Full state of a simulator as plain data for JSON. Only the environment that made it can read it."""
+"""Full state of a simulator as plain data for JSON. Only an environment of the same task can read it."""
 
 
 @runtime_checkable
@@ -39,11 +39,14 @@ class GoalImageTask(Protocol):
         ...
 
     def sample_start_and_goal(self, rng: np.random.Generator) -> tuple[State, State]:
-        """Draw a start and a goal that is some way from it; the simulation is left as it was."""
+        """Draw a start and a goal that is some way from it; the simulation is left as it was.
+
+        Where the appearance varies, both have the one that is drawn with them.
+        """
         ...
 
     def render_goal(self, state: State) -> np.ndarray:
-        """The first camera's picture uint8 [H, W, 3] of a state; the simulation is left as it was."""
+        """The camera's picture uint8 [H, W, 3] of a state; the simulation is left as it was."""
         ...
 
     def distance(self, state: State, goal_state: State) -> float:
@@ -52,4 +55,24 @@ class GoalImageTask(Protocol):
 
     def is_success(self, state: State, goal_state: State) -> bool:
         """Whether a state fulfils a goal."""
+        ...
+
+    def demonstrator_kinds(self) -> tuple[str, ...]:
+        """Kinds of scripted demonstrators that there are for this task; may be none."""
+        ...
+
+    def make_demonstrator(self, kind: str, rng: np.random.Generator) -> Demonstrator:
+        """A new demonstrator, for one episode.
+
+        Raises:
+            ValueError: the kind is unknown; names the known ones.
+        """
+        ...
+
+
+class Demonstrator(Protocol):
+    """Chooses actions for one episode, looking at states, which a planner never sees."""
+
+    def act(self, state: State, goal_state: State) -> np.ndarray:
+        """The next action, float32 [A], inside the action bounds."""
         ...

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
-
 import numpy as np
 
 from jepa_envs.gl import mujoco
 from jepa_envs.ik import DifferentialIK
+from jepa_envs.simulation import Simulation
+from jepa_envs.variation import load_model
 
 SCENE = Path(__file__).parent / "assets" / "panda_scene.xml"
 JOINTS = [f"joint{i}" for i in range(1, 8)]
@@ -24,21 +24,21 @@ HIGH = np.array([0.65, 0.25, 0.42, 1.0])
 CONTROL_PERIOD = 0.2  # seconds a step: 5 Hz
 _RAMP = 0.6  # share of a step in which the joint targets move; in the rest the arm settles
 
-_STATE_FIELDS = ("qpos", "qvel", "qacc_warmstart", "ctrl")
 
-
-class Panda:
+class Panda(Simulation):
     """The arm in its scene, driven by steps of (x, y, z, closedness).
 
     A step moves a *commanded* target, not the measured pose: the servos' small tracking error is then never added up,
     and standing still means standing still. Nothing can block the arm inside the workspace, so that the target
     cannot run away from it.
+
+    Args:
+        model: the scene's model; loaded from the scene file where None.
+        task: short name of the task, for states.
     """
 
-    def __init__(self) -> None:
-        self.model = mujoco.MjModel.from_xml_path(str(SCENE))
-        self.data = mujoco.MjData(self.model)
-        self.target = np.zeros(4)
+    def __init__(self, model: mujoco.MjModel | None = None, task: str = "panda_reach"):
+        super().__init__(load_model(SCENE) if model is None else model, task, {"target": np.zeros(4)})
         self._ik = DifferentialIK(self.model, "tcp", JOINTS, HOME)
         self._tcp = self.model.site("tcp").id
         self._shadow = self.model.geom("hand_shadow").id
@@ -47,6 +47,11 @@ class Panda:
         # Smooth from 0 to 1 with no velocity at either end, then flat.
         phase = np.minimum(np.arange(1, self._substeps + 1) / (_RAMP * self._substeps), 1.0)
         self._profile = phase * phase * (3 - 2 * phase)
+
+    @property
+    def target(self) -> np.ndarray:
+        """Commanded (x, y, z, closedness) float64 [4]."""
+        return self.memory["target"]
 
     @property
     def pose(self) -> np.ndarray:
@@ -69,56 +74,18 @@ class Panda:
             raise ValueError(f"pose {pose.tolist()} is outside the workspace {LOW.tolist()}..{HIGH.tolist()}")
         mujoco.mj_resetData(self.model, self.data)
         self.data.qpos[self._qpos] = self.data.ctrl[:] = self._joints_for(pose, HOME)
-        self.target = pose.copy()
-        self._update_positions(self.data)
+        self.memory["target"] = pose.copy()
+        self.update_positions(self.data)
 
     def step(self, delta: np.ndarray) -> None:
         """Move by delta [4] (metres and closedness), within the workspace, in one control period."""
-        self.target = np.clip(self.target + delta, LOW, HIGH)
+        self.memory["target"] = np.clip(self.target + delta, LOW, HIGH)
         start = self.data.ctrl.copy()
         change = self._joints_for(self.target, start[:7]) - start
         for share in self._profile:
             self.data.ctrl[:] = start + share * change
             mujoco.mj_step(self.model, self.data)
-        self._update_positions(self.data)
-
-    def state(self) -> dict[str, Any]:
-        """Everything that the simulation's future depends on, as plain data for JSON."""
-        state: dict[str, Any] = {name: getattr(self.data, name).tolist() for name in _STATE_FIELDS}
-        return state | {"time": self.data.time, "target": self.target.tolist()}
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Go to a state: from there on the simulation runs exactly as it did.
-
-        Raises:
-            ValueError: the state is not one of this simulation.
-        """
-        self.target = self._load(state, self.data)
-        self._update_positions(self.data)
-
-    def data_of(self, state: dict[str, Any]) -> mujoco.MjData:
-        """New data that stands at a state, to look at it without touching the simulation."""
-        data = mujoco.MjData(self.model)
-        self._load(state, data)
-        self._update_positions(data)
-        return data
-
-    def _load(self, state: dict[str, Any], data: mujoco.MjData) -> np.ndarray:
-        """Fill data from a state, all or nothing; returns the state's target."""
-        try:
-            values = {name: np.asarray(state[name], float) for name in (*_STATE_FIELDS, "target")}
-            time = float(state["time"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"not a state of the Panda scene ({type(error).__name__}: {error})") from error
-        for name, value in values.items():
-            shape = (4,) if name == "target" else getattr(data, name).shape
-            if value.shape != shape or not np.all(np.isfinite(value)):
-                raise ValueError(f"state has {name} {value.tolist()}, expected {shape[0]} finite numbers")
-        mujoco.mj_resetData(self.model, data)
-        for name in _STATE_FIELDS:
-            getattr(data, name)[:] = values[name]
-        data.time = time
-        return values["target"]
+        self.update_positions(self.data)
 
     def _joints_for(self, pose: np.ndarray, start: np.ndarray) -> np.ndarray:
         """Joint angles and finger openings [9] for a pose [4]."""
@@ -126,8 +93,7 @@ class Panda:
         opening = FINGER_TRAVEL * (1.0 - pose[3])
         return np.append(joints, [opening, opening])
 
-    def _update_positions(self, data: mujoco.MjData) -> None:
-        """Bring all positions up to the joint angles (mj_step leaves them one step behind), and the hand's shadow."""
-        mujoco.mj_kinematics(self.model, data)
-        mujoco.mj_camlight(self.model, data)
+    def update_positions(self, data: mujoco.MjData) -> None:
+        """Bring positions up to the joint angles, and the hand's shadow below the hand."""
+        super().update_positions(data)
         data.geom_xpos[self._shadow, :2] = data.site_xpos[self._tcp, :2]

@@ -21,14 +21,14 @@ _OFF = (
 
 
 class Renderer:
-    """Draws one fixed camera of a model into uint8 [size, size, 3] RGB pictures.
+    """Draws fixed cameras of a model into uint8 [size, size, 3] RGB pictures.
 
     The OpenGL context is made with the first picture, in the process that draws it, so that a renderer may be made
     before a fork; it must be used from one thread.
 
     Args:
         model: the MuJoCo model; its offscreen buffer is given the picture's size.
-        camera: the camera's name.
+        camera: name of the camera that `render` draws unless told otherwise.
         size: height and width in pixels.
     """
 
@@ -39,13 +39,17 @@ class Renderer:
         self._rect = mujoco.MjrRect(0, 0, size, size)
         self._camera = mujoco.MjvCamera()
         self._camera.type = mujoco.mjtCamera.mjCAMERA_FIXED
-        self._camera.fixedcamid = model.camera(camera).id
+        self._default = model.camera(camera).id
         self._option = mujoco.MjvOption()
         self._pixels = np.empty((size, size, 3), np.uint8)
         self._gl = self._context = self._scene = self._free = None
 
-    def render(self, data: mujoco.MjData) -> np.ndarray:
+    def render(self, data: mujoco.MjData, camera: str | None = None) -> np.ndarray:
         """A new picture uint8 [size, size, 3] of ``data``, whose positions must be up to date.
+
+        Args:
+            data: of this renderer's model.
+            camera: name of another camera to draw.
 
         Raises:
             RuntimeError: there is no OpenGL here; says which package to install.
@@ -53,6 +57,7 @@ class Renderer:
         if self._context is None:
             self._open()
         self._gl.make_current()
+        self._camera.fixedcamid = self._default if camera is None else self._model.camera(camera).id
         mujoco.mjv_updateScene(
             self._model, data, self._option, None, self._camera, mujoco.mjtCatBit.mjCAT_ALL, self._scene
         )

@@ -29,6 +29,9 @@ _PLAIN_LINES = 10
 @click.option("--mix", default=DEFAULT_MIX, show_default=True, help="Share of each kind of demonstrator.")
 @click.option("--image-size", type=click.IntRange(min=16), help="Pixels; the task's own unless given.")
 @click.option(
+    "--variation", help="Draw the scene's look for each episode: all, or some of light,colour,camera,distractors."
+)
+@click.option(
     "--compression",
     type=click.Choice(["blosc", "gzip", "none"]),
     default="blosc",
@@ -45,6 +48,7 @@ def command(
     workers: int,
     mix: str,
     image_size: int | None,
+    variation: str | None,
     compression: str,
     as_json: bool,
 ) -> None:
@@ -56,7 +60,7 @@ def command(
     from jepa_robot.evaluation.collection import collect
     from jepa_robot.evaluation.recipe import Recipe
 
-    recipe = Recipe(task=task, seed=seed, steps=steps, mix=parse_mix(mix), image_size=image_size)
+    recipe = Recipe(task, seed, steps, parse_mix(mix), image_size, parse_variation(variation))
     with tqdm(total=episodes, unit="episode", disable=not sys.stderr.isatty()) as bar:
         summary = collect(output, recipe, episodes, workers, compression, _reporter(bar))
     if as_json:
@@ -103,6 +107,22 @@ def parse_mix(text: str) -> dict[str, float]:
             raise ConfigError(f"{part!r} is no share", where="--mix", expected=f"KIND=SHARE,... such as {DEFAULT_MIX}")
         mix[kind.strip()] = value
     return mix
+
+
+def parse_variation(text: str | None) -> tuple[str, ...]:
+    """``"light,camera"`` or ``"all"`` as factors.
+
+    Raises:
+        ConfigError: a factor is unknown.
+    """
+    if text is None:
+        return ()
+    from jepa_envs.variation import parse
+
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise ConfigError(str(error), where="--variation") from error
 
 
 def _reporter(bar: tqdm) -> Callable[[int, int], None]:

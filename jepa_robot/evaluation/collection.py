@@ -7,6 +7,7 @@ extended file equals one recorded at once.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -80,8 +81,8 @@ def collect(
         KeyboardInterrupt: after the complete episodes were made permanent.
     """
     began = time.monotonic()
-    with Task(recipe.task, recipe.image_size) as task:
-        _check_mix(recipe.mix)
+    with recipe.open() as task:
+        _check_mix(task, recipe.mix)
         existing = _check_existing(path, recipe, task.contract)
         if existing < episodes:
             with TrajectoryWriter(
@@ -111,16 +112,17 @@ def _env_args(recipe: Recipe) -> dict[str, Any]:
     """robomimic's ``env_args``: how to make the environment again."""
     import jepa_envs
 
-    kwargs = {} if recipe.image_size is None else {"image_size": recipe.image_size}
+    kwargs: dict[str, Any] = {} if recipe.image_size is None else {"image_size": recipe.image_size}
+    if recipe.variation:
+        kwargs["variation"] = list(recipe.variation)
     return {"env_name": jepa_envs.TASKS[recipe.task], "type": "gymnasium", "env_kwargs": kwargs}
 
 
-def _check_mix(mix: dict[str, float]) -> None:
-    from jepa_envs.demonstrators import KINDS
-
-    unknown = sorted(set(mix) - set(KINDS))
+def _check_mix(task: Task, mix: dict[str, float]) -> None:
+    kinds = task.env.demonstrator_kinds()
+    unknown = sorted(set(mix) - set(kinds))
     if unknown:
-        raise ConfigError(f"there is no demonstrator {unknown[0]!r}", where="mix", expected=f"of {', '.join(KINDS)}")
+        raise ConfigError(f"there is no demonstrator {unknown[0]!r}", where="mix", expected=f"of {', '.join(kinds)}")
 
 
 def _check_existing(path: Path, recipe: Recipe, contract: Contract) -> int:
@@ -128,8 +130,9 @@ def _check_existing(path: Path, recipe: Recipe, contract: Contract) -> int:
     if not path.exists():
         return 0
     with TrajectoryReader(path, allow_empty=True) as reader:
-        for key, value in recipe.to_dict().items():
-            found = reader.recipe.get(key)
+        wanted = recipe.to_dict()
+        for key in (field.name for field in dataclasses.fields(recipe)):
+            value, found = wanted.get(key), reader.recipe.get(key)
             if found != value:
                 raise DataError(
                     f"was recorded with {key} {found!r}, not {value!r}",

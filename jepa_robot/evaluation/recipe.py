@@ -26,6 +26,7 @@ class Recipe:
         steps: actions in an episode.
         mix: share of each kind of demonstrator; they add up to one.
         image_size: height and width of the pictures in pixels; the task's own where None.
+        variation: factors of appearance drawn for each episode; none unless given.
     """
 
     task: str
@@ -33,6 +34,7 @@ class Recipe:
     steps: int
     mix: dict[str, float]
     image_size: int | None = None
+    variation: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.steps < 1:
@@ -44,7 +46,19 @@ class Recipe:
             )
 
     def to_dict(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
+        """Plain data for JSON; without ``variation`` where there is none, as in files from before it existed."""
+        data = dataclasses.asdict(self) | {"variation": list(self.variation)}
+        if not self.variation:
+            del data["variation"]
+        return data
+
+    def open(self) -> Task:
+        """The task that it is recorded in.
+
+        Raises:
+            TaskError: it is unknown, or its simulator cannot run here.
+        """
+        return Task(self.task, self.image_size, self.variation)
 
 
 def recording_seed(recipe: Recipe, index: int) -> int:
@@ -54,8 +68,6 @@ def recording_seed(recipe: Recipe, index: int) -> int:
 
 def record_episode(task: Task, recipe: Recipe, index: int) -> Episode:
     """Episode ``index`` of ``recipe``: recipe.steps actions, recipe.steps + 1 frames."""
-    from jepa_envs.demonstrators import make_demonstrator
-
     seed = recording_seed(recipe, index)
     rng = np.random.default_rng(seed)
     kinds = sorted(recipe.mix)
@@ -64,7 +76,7 @@ def record_episode(task: Task, recipe: Recipe, index: int) -> Episode:
     env, camera = task.env, task.contract.camera.name
     start, goal = env.sample_start_and_goal(rng)
     observation, _ = env.reset(seed=seed, options={"state": start, "goal_state": goal})
-    demonstrator = make_demonstrator(kind, rng)
+    demonstrator = env.make_demonstrator(kind, rng)
     low, high = env.action_space.low, env.action_space.high
     frames, states, actions = [observation[camera]], [observation[STATE_KEY]], []
     for _ in range(recipe.steps):

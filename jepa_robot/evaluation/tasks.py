@@ -32,8 +32,13 @@ class Task:
         contract: frames, actions and states, without normalisation.
     """
 
-    def __init__(self, name: str, image_size: int | None = None):
+    def __init__(self, name: str, image_size: int | None = None, variation: tuple[str, ...] = ()):
         """
+        Args:
+            name: short name of the task.
+            image_size: height and width of the pictures in pixels; the task's own where None.
+            variation: factors of appearance drawn for each episode; none unless given.
+
         Raises:
             TaskError: it is unknown, or its simulator cannot run here.
         """
@@ -43,7 +48,7 @@ class Task:
             raise TaskError(f"there is no task {name!r}", where="task", expected=f"one of {', '.join(jepa_envs.TASKS)}")
         try:
             # Planner and evaluation count steps themselves, hence without the wrapper that limits them.
-            self.env: Any = jepa_envs.make(name, image_size=image_size).unwrapped
+            self.env: Any = jepa_envs.make(name, image_size=image_size, variation=variation).unwrapped
         except ValueError as error:
             raise TaskError(str(error), where=f"task {name}") from error
         except (ImportError, OSError, RuntimeError) as error:

@@ -72,7 +72,7 @@ class _Worker:
 def _start_worker(recipe: Recipe) -> None:
     threading.Thread(target=_exit_with_parent, daemon=True).start()
     _Worker.recipe = recipe
-    _Worker.task = Task(recipe.task, recipe.image_size)
+    _Worker.task = recipe.open()
 
 
 def _exit_with_parent() -> None:

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import functools
+
 import jepa_envs
 import numpy as np
 import pytest
-from jepa_envs.demonstrators import KINDS, make_demonstrator
 from jepa_envs.panda import HIGH, LOW, Panda
-from jepa_envs.panda_reach import ACTION_HIGH
+from jepa_envs.panda_reach import ACTION_HIGH, PandaReachEnv
+
+KINDS = ("expert", "noisy", "explore")
+
+
+@functools.cache
+def task() -> PandaReachEnv:
+    return jepa_envs.make("panda_reach").unwrapped
 
 
 def test_expert_arrives_within_twenty_steps_from_fifty_starts() -> None:
-    env = jepa_envs.make("panda_reach").unwrapped
+    env = task()
     panda = Panda()  # the same simulation without pictures
-    expert = make_demonstrator("expert", np.random.default_rng(0))
+    expert = task().make_demonstrator("expert", np.random.default_rng(0))
     for seed in range(50):
         start, goal = env.sample_start_and_goal(np.random.default_rng(seed))
         panda.restore(start)
@@ -25,7 +33,7 @@ def test_expert_arrives_within_twenty_steps_from_fifty_starts() -> None:
 def test_expert_goes_straight() -> None:
     start = np.array([0.36, -0.2, 0.15, 0.0])
     way = np.array([0.24, 0.4, 0.1, 0.0])
-    action = make_demonstrator("expert", np.random.default_rng(0)).act({"target": start}, {"target": start + way})
+    action = task().make_demonstrator("expert", np.random.default_rng(0)).act({"target": start}, {"target": start + way})
     np.testing.assert_allclose(action / np.linalg.norm(action), way / np.linalg.norm(way), atol=1e-6)
     assert action.max() == pytest.approx(0.05)
 
@@ -34,7 +42,7 @@ def trajectory(kind: str, seed: int, steps: int) -> tuple[np.ndarray, np.ndarray
     """Targets and actions [steps, 4], as the environment would clamp them."""
     rng = np.random.default_rng(seed)
     target, goal = rng.uniform(LOW, HIGH), {"target": rng.uniform(LOW, HIGH)}
-    demonstrator, targets, actions = make_demonstrator(kind, rng), [], []
+    demonstrator, targets, actions = task().make_demonstrator(kind, rng), [], []
     for _ in range(steps):
         actions.append(demonstrator.act({"target": target}, goal))
         target = np.clip(target + actions[-1], LOW, HIGH)
@@ -59,4 +67,4 @@ def test_actions_are_inside_the_bounds_and_repeat_with_the_seed(kind: str) -> No
 
 def test_an_unknown_kind_is_refused() -> None:
     with pytest.raises(ValueError, match="'dance' is unknown.*expert"):
-        make_demonstrator("dance", np.random.default_rng(0))
+        task().make_demonstrator("dance", np.random.default_rng(0))

@@ -1,0 +1,285 @@
+"""What every goal-image task in MuJoCo has in common."""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import gymnasium as gym
+import numpy as np
+
+from jepa_envs.gl import mujoco
+from jepa_envs.goal_image import Demonstrator, State
+from jepa_envs.renderer import Renderer
+from jepa_envs.simulation import Simulation
+from jepa_envs.variation import Appearance, Variation, parse
+
+
+@dataclass(frozen=True)
+class Dim:
+    """One dimension of an action or of the proprioception, as the contract declares it.
+
+    ``integrates`` (actions only) names the proprioception that this action is added to.
+    """
+
+    name: str
+    unit: str
+    low: float
+    high: float
+    frame: str
+    integrates: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        bounds = {"low": round(float(self.low), 6), "high": round(float(self.high), 6)}
+        return dataclasses.asdict(self) | bounds | {"mean": None, "std": None}
+
+
+class MujocoGoalTask(gym.Env[dict[str, np.ndarray], np.ndarray], abc.ABC):
+    """Base of the tasks: spaces, episodes, states, pictures and appearances.
+
+    A task is a subclass that sets ``name``, ``cameras``, ``success_distance`` and ``metadata`` (with ``render_fps``,
+    the steps a second), makes its `Simulation`, and implements the methods at the end of this class.
+
+    Observation: one camera's picture under its name, uint8 [image_size, image_size, 3] RGB, and ``proprio``,
+    float32 [P]. Action: float32 [A]; what is beyond the bounds is clipped. Reward: 1 where the goal is met, else 0.
+    Episodes only end by their time limit: whoever plans decides when it has arrived. ``info`` has ``success`` and
+    ``distance_m``.
+
+    Args:
+        simulation: the physics, with the model made by `jepa_envs.variation.load_model`.
+        actions: the A dimensions of an action.
+        states: the P dimensions of the proprioception.
+        render_mode: None or ``"rgb_array"`` (`render` returns the camera's picture).
+        image_size: height and width of the pictures in pixels.
+        camera: name of the camera of the observation and of goal pictures; the first of ``cameras`` where None.
+        variation: factors of appearance drawn at each reset, ``"all"`` or some of `jepa_envs.variation.KINDS`.
+    """
+
+    name: ClassVar[str]
+    cameras: ClassVar[tuple[str, ...]]
+    success_distance: ClassVar[float]
+    metadata: ClassVar[dict[str, Any]]
+
+    def __init__(
+        self,
+        simulation: Simulation,
+        actions: Sequence[Dim],
+        states: Sequence[Dim],
+        *,
+        render_mode: str | None,
+        image_size: int,
+        camera: str | None,
+        variation: str | Sequence[str],
+    ):
+        if render_mode not in (None, *self.metadata["render_modes"]):
+            raise ValueError(f"render_mode is {render_mode!r}, expected None or 'rgb_array'")
+        if not 16 <= image_size <= 2048:
+            raise ValueError(f"image_size is {image_size}, expected 16 to 2048 pixels")
+        if camera not in (None, *self.cameras):
+            raise ValueError(f"camera {camera!r} is unknown, expected one of {', '.join(self.cameras)}")
+        self.render_mode = render_mode
+        self.image_size = int(image_size)
+        self.camera = camera or self.cameras[0]
+        self._simulation = simulation
+        self._actions, self._states = tuple(actions), tuple(states)
+        self._renderer = Renderer(simulation.model, self.camera, self.image_size)
+        kinds = parse(variation)
+        self._variation = Variation(simulation.model, kinds) if kinds else None
+        self._appearance: Appearance | None = None
+        self.action_space = gym.spaces.Box(*_bounds(self._actions))
+        self.observation_space = gym.spaces.Dict(
+            {
+                self.camera: gym.spaces.Box(0, 255, (self.image_size, self.image_size, 3), np.uint8),
+                "proprio": self._proprio_space(),
+            }
+        )
+        self._goal = self._judged(simulation.data)
+
+    # -- Gymnasium ------------------------------------------------------------------------------------------------
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """Begin an episode at a drawn start with a drawn goal.
+
+        Options ``state`` and ``goal_state`` (from `state` or `sample_start_and_goal`) replace either.
+
+        Raises:
+            ValueError: an unknown option, or a state that is not one of this environment.
+        """
+        super().reset(seed=seed)
+        options = options or {}
+        unknown = set(options) - {"state", "goal_state"}
+        if unknown:
+            raise ValueError(f"reset option {sorted(unknown)[0]!r} is unknown, expected 'state' and 'goal_state'")
+        start, goal = self.sample_start_and_goal(self.np_random)
+        judged = self._judged(self._simulation.data_of(options.get("goal_state", goal)))
+        self.restore(options.get("state", start))
+        self._goal = judged
+        return self.observe(), self._info()
+
+    def step(self, action: np.ndarray) -> tuple[dict[str, np.ndarray], float, bool, bool, dict[str, Any]]:
+        """One control period.
+
+        Raises:
+            ValueError: the action has the wrong shape or is not finite.
+        """
+        action = np.asarray(action, np.float32)
+        if action.shape != self.action_space.shape:
+            raise ValueError(f"action has shape {action.shape}, expected {self.action_space.shape}")
+        if not np.all(np.isfinite(action)):
+            raise ValueError(f"action is {action.tolist()}, expected finite numbers")
+        self._act(np.clip(action, self.action_space.low, self.action_space.high).astype(float))
+        info = self._info()
+        return self.observe(), float(info["success"]), False, False, info
+
+    def render(self) -> np.ndarray | None:
+        """The camera's picture uint8 [H, W, 3], or None without a render mode."""
+        return self._renderer.render(self._simulation.data) if self.render_mode else None
+
+    def close(self) -> None:
+        self._renderer.close()
+
+    # -- GoalImageTask --------------------------------------------------------------------------------------------
+
+    def contract(self) -> dict[str, Any]:
+        """See `jepa_envs.goal_image.GoalImageTask`; the schema is that of ``jepa_robot.spec.Contract.to_dict``."""
+        camera = {"name": self.camera, "height": self.image_size, "width": self.image_size}
+        return {
+            "task": self.name,
+            "cameras": [camera | {"crop": None, "mean": None, "std": None}],
+            "fps": float(self.metadata["render_fps"]),
+            "actions": [dim.to_dict() for dim in self._actions],
+            "states": [dim.to_dict() for dim in self._states],
+            "action_repeat": 1,
+            "format": "jepa_robot.contract/1",
+        }
+
+    def observe(self) -> dict[str, np.ndarray]:
+        """The present observation."""
+        data = self._simulation.data
+        return {self.camera: self._renderer.render(data), "proprio": self._proprio(data).astype(np.float32)}
+
+    def views(self) -> dict[str, np.ndarray]:
+        """Every camera's picture uint8 [H, W, 3] of the present state, by name."""
+        return {name: self._renderer.render(self._simulation.data, name) for name in self.cameras}
+
+    def state(self) -> State:
+        """The full present state, with its appearance where that varies."""
+        state = self._simulation.state()
+        return state if self._appearance is None else state | {"appearance": self._appearance}
+
+    def restore(self, state: State) -> None:
+        """Go to a state, exactly.
+
+        Raises:
+            ValueError: the state is not one of this environment.
+        """
+        before = self._appearance
+        self._show(state)
+        try:
+            self._simulation.restore(state)
+        except ValueError:
+            self._wear(before)
+            raise
+
+    def sample_start_and_goal(self, rng: np.random.Generator) -> tuple[State, State]:
+        """Draw a start and a goal of one appearance, both standing still; the simulation is left as it was."""
+        present = self.state()
+        start, goal = self._draw_start_and_goal(rng)
+        self.restore(present)
+        if self._variation is not None:
+            appearance = {"appearance": self._variation.draw(rng)}
+            start, goal = start | appearance, goal | appearance
+        return start, goal
+
+    def render_goal(self, state: State) -> np.ndarray:
+        """The camera's picture uint8 [H, W, 3] of a state in its appearance; the simulation is left as it was."""
+        before = self._appearance
+        self._show(state)
+        try:
+            return self._renderer.render(self._simulation.data_of(state))
+        finally:
+            self._wear(before)
+
+    def distance(self, state: State, goal_state: State) -> float:
+        """How far a state is from a goal, metres."""
+        data_of = self._simulation.data_of
+        return self._distance(self._judged(data_of(state)), self._judged(data_of(goal_state)))
+
+    def is_success(self, state: State, goal_state: State) -> bool:
+        """Whether a state fulfils a goal: within ``success_distance`` of it."""
+        return self.distance(state, goal_state) <= self.success_distance
+
+    def demonstrator_kinds(self) -> tuple[str, ...]:
+        """Kinds of demonstrators that `make_demonstrator` knows."""
+        return tuple(self._demonstrators())
+
+    def make_demonstrator(self, kind: str, rng: np.random.Generator) -> Demonstrator:
+        """A new demonstrator, for one episode.
+
+        Raises:
+            ValueError: the kind is unknown; names the known ones.
+        """
+        makers = self._demonstrators()
+        if kind not in makers:
+            raise ValueError(f"demonstrator {kind!r} is unknown, expected one of {', '.join(makers)}")
+        return makers[kind](rng)
+
+    # -- appearance -----------------------------------------------------------------------------------------------
+
+    def _show(self, state: State) -> None:
+        """Give the scene the appearance of a state."""
+        appearance = state.get("appearance") if isinstance(state, dict) else None
+        if appearance is not None and self._variation is None:
+            raise ValueError(f"the state's appearance varies, expected a task made with variation={list(appearance)}")
+        self._wear(appearance)
+
+    def _wear(self, appearance: Appearance | None) -> None:
+        if self._variation is not None:
+            self._variation.apply(appearance)
+            self._appearance = appearance
+            self._simulation.update_positions(self._simulation.data)
+
+    # -- what a task adds -----------------------------------------------------------------------------------------
+
+    def _info(self) -> dict[str, Any]:
+        """What `reset` and `step` report."""
+        distance = self._distance(self._judged(self._simulation.data), self._goal)
+        return {"success": distance <= self.success_distance, "distance_m": distance}
+
+    def _proprio_space(self) -> gym.spaces.Box:
+        """Bounds that no proprioception exceeds; those of the contract unless a task knows better."""
+        return gym.spaces.Box(*_bounds(self._states))
+
+    @abc.abstractmethod
+    def _act(self, action: np.ndarray) -> None:
+        """Simulate one control period with an action float64 [A] inside the bounds."""
+
+    @abc.abstractmethod
+    def _proprio(self, data: mujoco.MjData) -> np.ndarray:
+        """The proprioception [P] of data with up-to-date positions."""
+
+    @abc.abstractmethod
+    def _judged(self, data: mujoco.MjData) -> np.ndarray:
+        """What success is judged by, of data with up-to-date positions."""
+
+    @abc.abstractmethod
+    def _distance(self, judged: np.ndarray, goal: np.ndarray) -> float:
+        """Distance in metres between two results of `_judged`."""
+
+    @abc.abstractmethod
+    def _draw_start_and_goal(self, rng: np.random.Generator) -> tuple[State, State]:
+        """Draw a start and a goal; the simulation may be moved, the caller moves it back."""
+
+    @abc.abstractmethod
+    def _demonstrators(self) -> dict[str, Callable[[np.random.Generator], Demonstrator]]:
+        """Makers of demonstrators by kind."""
+
+
+def _bounds(dims: Sequence[Dim]) -> tuple[np.ndarray, np.ndarray]:
+    """Lower and upper bounds, float32."""
+    return np.array([dim.low for dim in dims], np.float32), np.array([dim.high for dim in dims], np.float32)
