@@ -3,21 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import pytest
+from command_line import Outcome
 
 from jepa_robot.cli.main import cli, run
 from jepa_robot.spec import Camera, Contract, Dim
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a run of the command line left behind."""
-
-    code: int
-    out: str
-    err: str
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from command_line import Outcome
 
 from jepa_robot.spec import Contract
 
@@ -58,15 +59,12 @@ def goal_png(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def call(jepa_robot: Callable, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., tuple[int, str, str]]:
-    """Run ``jepa-robot ARGS`` in an empty folder: (exit code, standard output, standard error)."""
+def call(
+    jepa_robot: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Callable[..., Outcome]:
+    """Run ``jepa-robot ARGS`` in an empty folder."""
     monkeypatch.chdir(tmp_path)
-
-    def run_it(*args: object) -> tuple[int, str, str]:
-        outcome = jepa_robot(*args)
-        return outcome.code, outcome.out, outcome.err
-
-    return run_it
+    return jepa_robot
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@ import json
 
 import numpy as np
 import pytest
+from command_line import assert_refused
 from PIL import Image
 
 from jepa_robot.evaluation.goal_picture import GoalPicture, start_and_goal
@@ -23,6 +24,7 @@ def plan(call, tiny_checkpoint):
 
     return run
 
+
 # The small models here have learned nothing: their energies say nothing about arrival.
 NEVER = "planner.arrival.tolerance=0"
 
@@ -39,14 +41,6 @@ def start_png(tmp_path):
 def plain(path, size=64):
     Image.fromarray(np.zeros((size, size, 3), np.uint8)).save(path)
     return path
-
-
-def assert_refused(result, *words):
-    code, out, err = result
-    assert code == 2 and out == ""
-    assert len(err.strip().splitlines()) == 1 and "Traceback" not in err
-    for word in words:
-        assert word in err
 
 
 def test_goal_not_reached(plan, goal_png, tmp_path):

@@ -6,31 +6,11 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from tensors import assert_same_state, parameters
 
 from jepa_robot.training import loop
 from jepa_robot.training.masks import sample_masks
 from jepa_robot.training.pretrain import encode_rows, motion_weights, probe_frames, representation_figures
-
-
-def parameters(module):
-    return {name: value.detach().clone() for name, value in module.named_parameters()}
-
-
-def assert_same(a, b):
-    """Nested state dictionaries, bit by bit."""
-    assert type(a) is type(b)
-    if isinstance(a, dict):
-        assert a.keys() == b.keys()
-        for key in a:
-            assert_same(a[key], b[key])
-    elif isinstance(a, (list, tuple)):
-        assert len(a) == len(b)
-        for x, y in zip(a, b):
-            assert_same(x, y)
-    elif isinstance(a, torch.Tensor):
-        assert torch.equal(a, b)
-    else:
-        assert a == b
 
 
 def test_motion_weights_equal_loops():
@@ -179,7 +159,7 @@ def test_resumed_is_bit_identical_to_uninterrupted(pretrain_stage, tmp_path, bro
     torch.manual_seed(12345)  # a new process has other global random numbers
     resumed = pretrain_stage()
     again = train(resumed, tmp_path / "broken")
-    assert_same(resumed.state_dict(), whole.state_dict())
+    assert_same_state(resumed.state_dict(), whole.state_dict())
     assert again["figures"] == outcome["figures"]
 
 
@@ -195,7 +175,7 @@ def test_evaluate_is_repeatable_and_changes_nothing(pretrain_stage):
     before = copy.deepcopy(stage.state_dict())
     first = stage.evaluate()
     assert first == stage.evaluate()
-    assert_same(stage.state_dict(), before)
+    assert_same_state(stage.state_dict(), before)
     assert {"valid_masked", "latent_std", "effective_rank", "r2_x", "r2_y", "rmse_x", "rmse_y"} == set(first)
 
 

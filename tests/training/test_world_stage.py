@@ -3,28 +3,9 @@
 import numpy as np
 import pytest
 import torch
+from tensors import assert_same_state, parameters
 
 from jepa_robot.training import loop
-
-
-def parameters(module):
-    return {name: value.detach().clone() for name, value in module.named_parameters()}
-
-
-def assert_same(a, b):
-    """Nested state dictionaries, bit by bit."""
-    if isinstance(a, dict):
-        assert a.keys() == b.keys()
-        for key in a:
-            assert_same(a[key], b[key])
-    elif isinstance(a, (list, tuple)):
-        assert len(a) == len(b)
-        for x, y in zip(a, b):
-            assert_same(x, y)
-    elif isinstance(a, torch.Tensor):
-        assert torch.equal(a, b)
-    else:
-        assert a == b
 
 
 def test_frozen_leaves_the_encoder_alone(world_stage):
@@ -116,7 +97,7 @@ def test_resumed_is_bit_identical_to_uninterrupted(world_stage, tmp_path, joint)
             if joint or not name.startswith("encoder."):
                 parameter.add_(1)  # whatever a new process starts from is replaced
     again = train(resumed, tmp_path / "broken")
-    assert_same(resumed.state_dict(), whole.state_dict())
+    assert_same_state(resumed.state_dict(), whole.state_dict())
     assert again["figures"] == outcome["figures"]
 
 
@@ -172,7 +153,7 @@ def test_a_frozen_stage_takes_the_statistics_of_the_training_frames(world_stage,
     torch.testing.assert_close(standardise.variance, latents.var(0, correction=0), atol=2e-3, rtol=0.01)
     before = {name: value.clone() for name, value in standardise.state_dict().items()}
     stage.step(0, 10)
-    assert_same(standardise.state_dict(), before)
+    assert_same_state(standardise.state_dict(), before)
 
 
 def test_a_frozen_stage_after_a_joint_one_keeps_its_statistics(world_stage):
@@ -183,7 +164,7 @@ def test_a_frozen_stage_after_a_joint_one_keeps_its_statistics(world_stage):
     assert before["updates"] == 3
     frozen = world_stage(model=joint.model)
     frozen.step(0, 10)
-    assert_same(frozen.model.standardise.state_dict(), before)
+    assert_same_state(frozen.model.standardise.state_dict(), before)
 
 
 def test_calibration_measures_the_error_of_one_step_predictions(world_stage):
