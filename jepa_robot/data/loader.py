@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from jepa_robot.data.augment import Augment, augmented
 from jepa_robot.data.order import SampleOrder
+from jepa_robot.data.sources.hdf5_guard import KnownFile, known_files, remember
 from jepa_robot.data.windows import Trajectories, WindowIndex, Windows
 from jepa_robot.errors import DataError, JepaRobotError
 
@@ -127,7 +129,8 @@ class WindowBatches:
         return iter(
             DataLoader(
                 self._reader, batch_size=None, sampler=_Numbers(self._batch), num_workers=self._config.workers,
-                multiprocessing_context="spawn", worker_init_fn=_start_worker,
+                multiprocessing_context="spawn",
+                worker_init_fn=functools.partial(_start_worker, known_files()),
             )
         )
 
@@ -175,6 +178,11 @@ class _BatchReader(Dataset):
         return Windows(frames, windows.states, windows.actions, windows.index)
 
 
-def _start_worker(worker: int) -> None:
-    """One thread each: the processes are what runs at the same time, and training needs the rest."""
+def _start_worker(known: dict[KnownFile, dict[str, str]], worker: int) -> None:
+    """One thread each: the processes are what runs at the same time, and training needs the rest.
+
+    Args:
+        known: files that need not be looked through for damage again.
+    """
+    remember(known)
     torch.set_num_threads(1)

@@ -19,6 +19,7 @@ import numpy as np
 from jepa_robot.data.format import Episode
 from jepa_robot.data.source import Source, SourceOptions
 from jepa_robot.data.sources import open_source
+from jepa_robot.data.sources.hdf5_guard import KnownFile, known_files, remember
 from jepa_robot.errors import DataError
 
 _POLL_SECONDS = 0.2
@@ -68,7 +69,7 @@ def read_ahead(
     results, theirs = context.Pipe(duplex=False)
     their_free, free = context.Pipe(duplex=False)
     process = context.Process(
-        target=_read, args=(path, format, options, indices, slots, their_free, theirs), daemon=True
+        target=_read, args=(path, format, options, indices, slots, their_free, theirs, known_files()), daemon=True
     )
     # The child inherits the blocked signal: Ctrl-C in a terminal reaches only this process.
     old = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
@@ -115,8 +116,10 @@ def _read(
     slots: list[memoryview],
     free: Connection,
     results: Connection,
+    known: dict[KnownFile, dict[str, str]],
 ) -> None:
     """In the other process: fill slots as they become free, until done or the parent is gone."""
+    remember(known)
     try:
         with open_source(path, format, options) as source:
             for index, answer in read_here(source, indices):

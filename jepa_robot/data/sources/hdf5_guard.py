@@ -7,16 +7,18 @@ touched here.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
 import signal
+import stat
 import subprocess
 import sys
 import tempfile
 import threading
 import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,7 +31,8 @@ _MEND = "copy the file again"
 class KnownFile(NamedTuple):
     """A file as it was when it was looked through."""
 
-    path: str
+    device: int
+    inode: int
     size: int
     changed: int  # nanoseconds
 
@@ -40,9 +43,17 @@ def unsafe_keys(path: Path) -> dict[str, str]:
     The file is looked through once; until it changes, this process remembers what was found.
 
     Raises:
-        DataError: the process that looks through it cannot be started.
+        DataError: the process that looks through it cannot run.
     """
     return _of_process(os.getpid()).unsafe_keys(path)
+
+
+def expect(path: Path) -> None:
+    """Have a file looked through while this process does something else, so that `unsafe_keys` need not wait.
+
+    Links, and what is no regular file, are left alone.
+    """
+    _of_process(os.getpid()).expect(path)
 
 
 def known_files() -> dict[KnownFile, dict[str, str]]:
@@ -73,26 +84,57 @@ class _Guard:
         self.known: dict[KnownFile, dict[str, str]] = {}
         self._lock = threading.Lock()
         self._walker: _Walker | None = None
+        # What the walker has not answered yet, in order, with the keys that were found to be unsafe before.
+        self._asked: dict[KnownFile, tuple[Path, dict[str, str]]] = {}
 
     def unsafe_keys(self, path: Path) -> dict[str, str]:
-        state = path.stat()
-        file = KnownFile(str(path.resolve()), state.st_size, state.st_mtime_ns)
-        with self._lock:
-            if file not in self.known:
-                self.known[file] = self._look_through(file.path)
+        file = _state(path.stat())
+        with self._speaking():
+            if file not in self.known and file not in self._asked:
+                self._ask(file, path, {})
+            while file not in self.known:
+                self._listen()
             return self.known[file]
 
-    def _look_through(self, path: str) -> dict[str, str]:
-        unsafe: dict[str, str] = {}
-        while len(unsafe) <= _MOST and "" not in unsafe:
-            walker, self._walker = self._walker or _Walker(), None
-            answer = walker.ask(path, unsafe)
-            if answer is None:
-                unsafe |= walker.death()
-                continue
-            self._walker = walker  # only one that has answered is asked again
-            return unsafe | answer
-        return unsafe if "" in unsafe else {"": f"is damaged in more than {_MOST} places"}
+    def expect(self, path: Path) -> None:
+        try:
+            found = path.lstat()
+        except OSError:
+            return
+        file = _state(found)
+        with self._speaking():
+            if stat.S_ISREG(found.st_mode) and file not in self.known and file not in self._asked:
+                self._ask(file, path, {})
+
+    @contextlib.contextmanager
+    def _speaking(self) -> Iterator[None]:
+        with self._lock:
+            try:
+                yield
+            except BaseException:  # its answers would be taken for those to other questions
+                self._walker, self._asked = None, {}
+                raise
+
+    def _ask(self, file: KnownFile, path: Path, unsafe: dict[str, str]) -> None:
+        self._walker = self._walker or _Walker()
+        self._walker.ask(path, unsafe)
+        self._asked[file] = path, unsafe
+
+    def _listen(self) -> None:
+        """Wait for one answer. Where the walker died instead, another one looks at all but the key that it died of."""
+        answer = self._walker.answer()
+        if answer is not None:
+            file = next(iter(self._asked))
+            self.known[file] = self._asked.pop(file)[1] | answer
+            return
+        death = self._walker.death()
+        again, self._asked, self._walker = self._asked, {}, None
+        for file, (path, unsafe) in again.items():
+            unsafe, death = unsafe | death, {}  # the first one was looked at
+            if "" in unsafe or len(unsafe) > _MOST:
+                self.known[file] = {"": unsafe.get("", f"is damaged in more than {_MOST} places")}
+            else:
+                self._ask(file, path, unsafe)
 
 
 class _Walker:
@@ -101,38 +143,40 @@ class _Walker:
     def __init__(self) -> None:
         program = Path(__file__).with_name("hdf5_walk.py")
         self._notes, self._errors = tempfile.TemporaryFile(), tempfile.TemporaryFile()
-        process = self._process = subprocess.Popen(
+        self._process = subprocess.Popen(
             # Not as a module: that would import the package. A session of its own: Ctrl-C is not meant for it.
             [sys.executable, "-P", str(program), str(self._notes.fileno())],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, start_new_session=True,
             pass_fds=[self._notes.fileno()], env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},
         )
-        weakref.finalize(self, _end, process)
-        self._asked = 0
+        weakref.finalize(self, _end, self._process)
+        self._answers = 0
 
-    def ask(self, path: str, avoid: Iterable[str]) -> dict[str, str] | None:
-        """What it found; None where it ended instead."""
-        self._asked += 1
-        os.ftruncate(self._notes.fileno(), 0)
-        try:
-            self._process.stdin.write(json.dumps({"path": path, "avoid": list(avoid)}).encode() + b"\n")
+    def ask(self, path: Path, avoid: Iterable[str]) -> None:
+        request = {"path": os.path.abspath(path), "avoid": list(avoid)}
+        with contextlib.suppress(BrokenPipeError):  # it has ended: there will be no answer
+            self._process.stdin.write(json.dumps(request).encode() + b"\n")
             self._process.stdin.flush()
-        except BrokenPipeError:
+
+    def answer(self) -> dict[str, str] | None:
+        """What it found; None where it ended instead."""
+        line = self._process.stdout.readline()
+        if not line.endswith(b"\n"):
             return None
-        answer = self._process.stdout.readline()
-        return json.loads(answer) if answer.endswith(b"\n") else None
+        self._answers += 1
+        return json.loads(line)
 
     def death(self) -> dict[str, str]:
-        """The key it died of, and how; nothing where it had ended before it was asked.
+        """The key it died of, and how; nothing where it ended because it was not asked for a while.
 
         Raises:
             DataError: it never came so far as to look at anything.
         """
         code = self._process.wait()
         note = os.pread(self._notes.fileno(), 1 << 20, 0)
-        if not note:
-            if code == 0 and self._asked > 1:
-                return {}
+        if code == 0 and self._answers:
+            return {}
+        if code == 0 or not note:
             self._errors.seek(0)
             lines = self._errors.read().decode(errors="replace").strip().splitlines() or [f"exit code {code}"]
             raise DataError(f"the process that looks through HDF5 files cannot run ({lines[-1]})", where=sys.executable)
@@ -143,8 +187,13 @@ class _Walker:
         return {key: f"makes the HDF5 library crash ({name})"}
 
 
+def _state(found: os.stat_result) -> KnownFile:
+    return KnownFile(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+
+
 def _end(process: subprocess.Popen) -> None:
     process.kill()
-    process.stdin.close()
+    with contextlib.suppress(BrokenPipeError):
+        process.stdin.close()
     process.stdout.close()
     process.wait()

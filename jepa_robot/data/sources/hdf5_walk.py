@@ -207,7 +207,7 @@ def main(notes: int) -> None:
     _, most = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY if most == resource.RLIM_INFINITY else min(MEMORY, most), most))
     while select.select([sys.stdin], [], [], _IDLE)[0]:
-        line = sys.stdin.buffer.readline()
+        line = sys.stdin.buffer.raw.readline()  # unbuffered, as select does not see what lies in a buffer
         if not line:
             return
         request = json.loads(line)
