@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from jepa_robot.data.source import Source, SourceOptions
+from jepa_robot.data.sources.hdf5_guard import refuse, unsafe_keys
 from jepa_robot.errors import DataError
 
 # Format -> (module, class); in the order in which they are tried. A format is imported when it is first looked
@@ -36,11 +37,15 @@ def source_class(name: str) -> type[Source]:
     return getattr(importlib.import_module(module), attribute)
 
 
+# Our own files have this attribute near their beginning. What they hold lies where damage cannot crash HDF5.
+_OWN, _BEGINNING = b"contract", 1 << 16
+
+
 def detect(path: str | os.PathLike[str]) -> str:
     """The format of what lies at ``path``.
 
     Raises:
-        DataError: nothing is there, or it looks like none of the known formats.
+        DataError: nothing is there, it looks like none of the known formats, or looking would crash.
     """
     path = Path(path)
     if not path.exists():
@@ -48,6 +53,7 @@ def detect(path: str | os.PathLike[str]) -> str:
             "no such file or folder", where=path, expected="recorded trajectories",
             mend="record some with `jepa-robot collect`",
         )
+    _require_safe(path)
     for name in FORMATS:
         if source_class(name).recognises(path):
             return name
@@ -58,6 +64,22 @@ def detect(path: str | os.PathLike[str]) -> str:
         "looks like none of the known formats", where=path, expected=f"one of {', '.join(FORMATS)}",
         mend="name it with format=..., or convert it",
     )
+
+
+def _require_safe(path: Path) -> None:
+    """Raise DataError where looking at a file of others is dangerous: all importers look at its top, some at data."""
+    if not path.is_file():
+        return
+    try:
+        with path.open("rb") as file:
+            beginning = file.read(_BEGINNING)
+    except OSError:
+        return  # the importers say what is wrong
+    if beginning and _OWN not in beginning:
+        unsafe = unsafe_keys(path)
+        for key in ("", "data"):
+            if key in unsafe:
+                raise refuse(path, key, unsafe[key])
 
 
 def open_source(

@@ -24,6 +24,7 @@ from jepa_robot.data.sources.droid_trajectory import (
     metadata_files,
     read_trajectory,
 )
+from jepa_robot.data.sources.hdf5_guard import expect
 from jepa_robot.data.sources.paths import OUTSIDE
 from jepa_robot.data.sources.video import VideoFile, Videos
 from jepa_robot.errors import DataError
@@ -32,6 +33,7 @@ FPS = 15.0  # all of DROID was recorded and controlled at 15 Hz
 _KEPT = 8  # trajectories kept after they were read
 _DEEPEST = 5  # release/lab/success/date/episode
 _FOLDERS_LOOKED_AT = 1000
+_EXPECTED = 16  # trajectories that are looked through while another is read
 
 
 class Droid(Source):
@@ -125,6 +127,8 @@ class Droid(Source):
         def values() -> Iterator[np.ndarray]:
             nonlocal size
             for index in range(len(self.names)):
+                for folder in self._folders[index : index + _EXPECTED] if index % _EXPECTED == 0 else ():
+                    expect(folder / "trajectory.h5")
                 try:
                     trajectory = self._load(index)
                     if size is None:
