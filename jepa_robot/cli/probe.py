@@ -21,7 +21,7 @@ PIXEL_GRID = 16
 @click.argument("checkpoint", default="panda_reach")
 @click.option("--data", required=True, type=click.Path(path_type=Path), help="Recorded trajectories.")
 @click.option("--valid-fraction", default=0.1, type=click.FloatRange(0, 1, min_open=True, max_open=True),
-              show_default=True, help="Episodes held out for the figures.")
+              show_default=True, help="Episodes held out for the figures, where the data declare no split.")
 @click.option("--seed", default=0, show_default=True, help="Of the split and of the random weights.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(checkpoint: str, data: Path, valid_fraction: float, seed: int, as_json: bool) -> None:
@@ -36,7 +36,7 @@ def command(checkpoint: str, data: Path, valid_fraction: float, seed: int, as_js
     import torch
 
     from jepa_robot.data.dataset import load_arrays
-    from jepa_robot.data.normalisation import split_episodes
+    from jepa_robot.data.splits import split_by_role
     from jepa_robot.errors import DataError
     from jepa_robot.models import load_encoder
     from jepa_robot.models.encoder import VideoEncoder
@@ -47,7 +47,7 @@ def command(checkpoint: str, data: Path, valid_fraction: float, seed: int, as_js
     contract = Contract.from_dict(header["contract"], checkpoint)
     arrays = load_arrays(data)
     contract.require(arrays.contract, checkpoint, str(data), "probe it on data of the same task and cameras")
-    train, valid = split_episodes(len(arrays), valid_fraction, seed)
+    train, valid = split_by_role(arrays.roles, valid_fraction, seed)
     if not len(train) or not len(valid):
         raise DataError(f"holds {len(arrays)} episode", where=data, expected="at least 2, to hold one out")
     torch.manual_seed(seed)

@@ -32,6 +32,7 @@ def command(overrides: tuple[str, ...]) -> None:
     from jepa_robot.spec import Contract
     from jepa_robot.training import loop
     from jepa_robot.training.dynamics import DynamicsConfig
+    from jepa_robot.training.latents import LatentStore
     from jepa_robot.training.world import WorldConfig, WorldStage
 
     config = compose("train", overrides)
@@ -81,12 +82,12 @@ def command(overrides: tuple[str, ...]) -> None:
         )
     values = OmegaConf.to_container(config.train)
     run = {key: values.pop(key) for key in ("steps", "evaluate_every", "save_minutes")}
+    out = Path(config.out)
     stage = WorldStage(
         data.trajectories, data.train, data.valid, model,
         WorldConfig(dynamics=DynamicsConfig(**values.pop("dynamics")), **values),
-        config.seed, device_of(config.device), config.dtype, data.loader,
+        config.seed, device_of(config.device), config.dtype, data.loader, LatentStore(config.loader.memory_gb, out),
     )
-    out = Path(config.out)
     kept = settings(config, checkpoint=resolve(source))
     outcome = loop.run(stage, out, kept, **run)
     stage.calibrate()

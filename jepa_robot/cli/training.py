@@ -15,13 +15,15 @@ import numpy as np
 import torch
 from omegaconf import DictConfig, OmegaConf
 
+from jepa_robot.cli.data.progress import opening
 from jepa_robot.cli.data.source_options import read_contract
 from jepa_robot.data.augment import Augment
 from jepa_robot.data.dataset import open_trajectories
 from jepa_robot.data.loader import LoaderConfig
 from jepa_robot.data.memory import TrajectoryArrays
-from jepa_robot.data.normalisation import split_episodes, statistics
+from jepa_robot.data.normalisation import statistics
 from jepa_robot.data.source import SourceOptions
+from jepa_robot.data.splits import split_by_role
 from jepa_robot.data.streamed import SourceSpec
 from jepa_robot.data.windows import Trajectories, repeated_contract
 from jepa_robot.errors import ConfigError
@@ -64,8 +66,9 @@ def prepare(config: DictConfig) -> Data:
     if config.threads > 0:
         torch.set_num_threads(config.threads)
     specs = source_specs(config)
-    trajectories = open_trajectories(specs, config.loader.memory_gb, torch.get_num_threads())
-    train, valid = split_episodes(len(trajectories), config.valid_fraction, config.seed)
+    with opening() as report:
+        trajectories = open_trajectories(specs, config.loader.memory_gb, torch.get_num_threads(), report)
+    train, valid = split_by_role(trajectories.roles, config.valid_fraction, config.seed)
     if not len(train) or not len(valid):
         raise ConfigError(
             f"{len(trajectories)} episodes leave none to train on or none to hold out", where=specs[0].path,

@@ -17,7 +17,7 @@ import numpy as np
 from jepa_robot.data.format import Episode, text_of
 from jepa_robot.data.read_ahead import read_ahead, read_here
 from jepa_robot.data.reader import TrajectoryReader
-from jepa_robot.data.source import Source, SourceOptions
+from jepa_robot.data.source import Progress, Source, SourceOptions, silent
 from jepa_robot.data.sources import detect, open_source
 from jepa_robot.data.writer import TrajectoryWriter
 from jepa_robot.errors import ConfigError, DataError
@@ -61,15 +61,17 @@ def convert(
     compression: str = "blosc",
     skip_broken: bool = False,
     report: Callable[[int, int, DataError | None], None] = lambda done, total, error: None,
+    report_opening: Progress = silent,
 ) -> Conversion:
     """Write the episodes of a source to ``path``, one at a time, in their order.
 
     A file of the same source and options is continued after the last episode that it holds. Ctrl-C, a kill and a
-    full disk leave complete episodes.
+    full disk leave complete episodes. An episode is in the splits that the source declares for it.
 
     Args:
         skip_broken: leave out episodes that cannot be decoded or have impossible values.
         report: called after each episode with (episodes of the source done, all of them, why one was left out).
+        report_opening: called with (episodes done, all of them) before, by formats that have to look at all of them.
 
     Raises:
         DataError: the source cannot be read, an episode is broken (unless skipped), all of them are, or ``path``
@@ -80,7 +82,7 @@ def convert(
     began = time.monotonic()
     source_path, path = Path(source_path), Path(path)
     format = detect(source_path) if format is None else format
-    with open_source(source_path, format, options) as source:
+    with open_source(source_path, format, options, report_opening) as source:
         if path.exists() and os.path.samefile(path, source_path):
             raise ConfigError("is the source itself", where=path, mend=_ANOTHER)
         recipe = _recipe(source, options, compression)
@@ -132,7 +134,7 @@ def _done(path: Path, source: Source, recipe: dict[str, Any]) -> list[int]:
     """Which episodes of the source ``path`` already holds.
 
     Raises:
-        DataError: it was made from another source, or with other options.
+        DataError: it was made from another source, from other splits, or with other options.
         ContractError: with other options, too.
     """
     with TrajectoryReader(path, allow_empty=True) as reader:
@@ -150,6 +152,13 @@ def _done(path: Path, source: Source, recipe: dict[str, Any]) -> list[int]:
             raise DataError(
                 "holds episodes that are not of this source", where=path, expected=str(source.path), mend=_ANOTHER
             )
+        for split in sorted(source.splits.keys() | reader.splits.keys()):
+            declared = np.flatnonzero(np.isin(done, source.splits.get(split, [])))
+            if not np.array_equal(reader.splits.get(split, []), declared):
+                raise DataError(
+                    f"has other episodes in the split {split!r} than the source", where=path,
+                    expected=str(source.path), mend=_ANOTHER,
+                )
         return done
 
 
@@ -196,7 +205,8 @@ def _write(
             if writer is None:
                 made = TrajectoryWriter(path, source.contract, _env_args(source), recipe, compression=compression)
                 writer = stack.enter_context(made)
-            writer.append(answer, source.names[index])
+            splits = [split for split, members in source.splits.items() if index in members]
+            writer.append(answer, source.names[index], splits)
             report(index + 1, len(source), None)
             if time.monotonic() - flushed > _FLUSH_SECONDS:
                 writer.flush()

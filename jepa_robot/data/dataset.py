@@ -7,27 +7,30 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from jepa_robot.data.memory import TrajectoryArrays
-from jepa_robot.data.source import SourceOptions
+from jepa_robot.data.source import Progress, SourceOptions, silent
 from jepa_robot.data.streamed import SourceSpec, TrajectoryFiles
 from jepa_robot.data.windows import Trajectories
 
 
-def open_trajectories(specs: Sequence[SourceSpec], memory_gb: float, threads: int = 1) -> Trajectories:
+def open_trajectories(
+    specs: Sequence[SourceSpec], memory_gb: float, threads: int = 1, report: Progress = silent
+) -> Trajectories:
     """The episodes of all sources: in memory when their pictures need at most ``memory_gb`` (10^9 bytes).
 
     Args:
         threads: that read, where they are not in memory and no worker processes do.
+        report: called with (episodes done, all of them) while a source is opened, and while it is read into memory.
 
     Raises:
         DataError: a source cannot be read, or an episode is not what its contract says.
         ContractError: the sources have different contracts.
     """
-    files = TrajectoryFiles(specs, threads)
+    files = TrajectoryFiles(specs, threads, report)
     camera = files.contract.camera
     if int(files.lengths.sum()) * camera.height * camera.width * 3 > memory_gb * 1e9:
         return files
     try:
-        return TrajectoryArrays.read(files.sources)
+        return TrajectoryArrays.read(files.sources, report)
     finally:
         files.close()
 

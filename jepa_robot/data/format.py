@@ -16,6 +16,8 @@ from jepa_robot.errors import DataError
 from jepa_robot.spec import Contract, Dim
 
 STATE_KEY = "proprio"
+# Attribute of an episode whose rewards were recorded; without it, the zeros there only please robomimic's readers.
+REWARDED = "has_rewards"
 COMPRESSIONS = ("blosc", "gzip", "none")
 # Recorded actions are float32; a bound that is not exactly representable may be missed by one rounding.
 BOUND_TOLERANCE = 1e-5
@@ -35,6 +37,7 @@ class Episode:
         kind: how the actions were chosen, e.g. ``"expert"``.
         seed: what the episode was made from.
         times: float64 [T + 1], when each frame was taken, seconds on any clock; None where nobody knows.
+        rewards: float32 [T], what each action earned; None where nobody counted.
     """
 
     frames: np.ndarray
@@ -43,23 +46,33 @@ class Episode:
     kind: str = "unknown"
     seed: int = 0
     times: np.ndarray | None = None
+    rewards: np.ndarray | None = None
 
-    def check(self, contract: Contract, where: object) -> None:
+    def check(self, contract: Contract, where: object, step: int = 1) -> None:
         """Compare the episode with ``contract``: shapes, and that every number is finite and in its bounds.
+
+        Args:
+            step: `frames` holds every ``step``-th frame only, as in `Source.read_window`.
 
         Raises:
             DataError: names ``where``, the key, and the step of the first wrong value.
         """
-        self.check_shapes(contract, where)
+        self.check_shapes(contract, where, step)
         states, actions = f"{where}/obs/{STATE_KEY}", f"{where}/actions"
         _refuse_first(~np.isfinite(self.states), self.states, contract.states, states, finite=True)
         _refuse_first(~np.isfinite(self.actions), self.actions, contract.actions, actions, finite=True)
         slack = BOUND_TOLERANCE * (contract.action_high - contract.action_low)
         outside = (self.actions < contract.action_low - slack) | (self.actions > contract.action_high + slack)
         _refuse_first(outside, self.actions, contract.actions, actions, finite=False)
+        if self.rewards is not None and not np.isfinite(self.rewards).all():
+            first = int(np.flatnonzero(~np.isfinite(self.rewards))[0])
+            raise DataError(
+                f"is {self.rewards[first]:g} at step {first}", where=f"{where}/rewards", expected="a finite number",
+                mend=_MEND,
+            )
 
-    def check_shapes(self, contract: Contract, where: object) -> None:
-        """Compare types and shapes with ``contract``.
+    def check_shapes(self, contract: Contract, where: object, step: int = 1) -> None:
+        """Compare types and shapes with ``contract``; see `check`.
 
         Raises:
             DataError: names ``where`` and the key.
@@ -69,12 +82,14 @@ class Episode:
         if steps == 0:
             raise DataError("has no actions", where=f"{where}/actions", expected="at least one", mend=_MEND)
         wanted = {
-            f"obs/{camera.name}": (self.frames, np.uint8, (steps + 1, camera.height, camera.width, 3)),
+            f"obs/{camera.name}": (self.frames, np.uint8, (steps // step + 1, camera.height, camera.width, 3)),
             f"obs/{STATE_KEY}": (self.states, np.float32, (steps + 1, len(contract.states))),
             "actions": (self.actions, np.float32, (steps, len(contract.actions))),
         }
         if self.times is not None:
             wanted["timestamps"] = (self.times, np.float64, (steps + 1,))
+        if self.rewards is not None:
+            wanted["rewards"] = (self.rewards, np.float32, (steps,))
         for key, (array, dtype, shape) in wanted.items():
             found = (np.asarray(array).dtype, np.shape(array))
             if found != (np.dtype(dtype), shape):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import h5py
 import numpy as np
 
-from jepa_robot.data.format import STATE_KEY
+from jepa_robot.data.format import REWARDED, STATE_KEY
 from jepa_robot.errors import DataError
 from jepa_robot.spec import Contract
 
@@ -37,6 +37,8 @@ def require_layout(demo: h5py.Group, contract: Contract, steps: int, where: str)
     require_own(demo, where)
     if "timestamps" in demo:
         wanted["timestamps"] = (np.float64, (steps + 1,))
+    if demo.attrs.get(REWARDED, False):
+        wanted["rewards"] = (np.float32, (steps,))
     for key, (dtype, shape) in wanted.items():
         array = demo.get(key)
         if not isinstance(array, h5py.Dataset):

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from jepa_robot.data.source import Source
+from jepa_robot.data.source import Progress, Source, silent
+from jepa_robot.data.splits import joint_roles
 from jepa_robot.data.windows import Trajectories, Windows, repeated_actions
 from jepa_robot.spec import Contract
 
@@ -35,10 +36,14 @@ class TrajectoryArrays(Trajectories):
     parts: np.ndarray
     kinds: tuple[str, ...]
     recipe: dict[str, Any]
+    roles: np.ndarray
 
     @classmethod
-    def read(cls, sources: Sequence[Source]) -> TrajectoryArrays:
+    def read(cls, sources: Sequence[Source], report: Progress = silent) -> TrajectoryArrays:
         """Read all episodes of sources with equal contracts.
+
+        Args:
+            report: called with (episodes read, all of them) after each.
 
         Raises:
             DataError: an episode cannot be read, or is not what the contract says.
@@ -60,9 +65,10 @@ class TrajectoryArrays(Trajectories):
             states[start : start + length] = episode.states
             actions[start : start + length - 1] = episode.actions
             kinds.append(episode.kind)
+            report(len(kinds), len(starts))
         parts = np.repeat(np.arange(len(sources)), [len(source) for source in sources])
-        recipe = joint_recipe(sources)
-        return cls(contract, frames, states, actions, starts, lengths, parts, tuple(kinds), recipe)
+        recipe, roles = joint_recipe(sources), joint_roles(sources)
+        return cls(contract, frames, states, actions, starts, lengths, parts, tuple(kinds), recipe, roles)
 
     def gather(self, starts: np.ndarray, frames: int, skip: int = 1) -> Windows:
         index = np.asarray(starts)[:, None] + skip * np.arange(frames)

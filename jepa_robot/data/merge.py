@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import h5py
@@ -13,6 +13,8 @@ import h5py
 from jepa_robot.data.format import fixed_text
 from jepa_robot.data.layout import DAMAGE, require_layout
 from jepa_robot.data.reader import TrajectoryReader
+from jepa_robot.data.source import Progress, silent
+from jepa_robot.data.splits import TRAIN, add_to_split, explicit
 from jepa_robot.errors import ConfigError, DataError, OutputError
 from jepa_robot.files import atomic_path
 from jepa_robot.spec import Contract
@@ -21,7 +23,7 @@ _MEND = "copy the file again, or save what can be read with `jepa-robot data rep
 
 
 def merge(
-    parts: Sequence[Path], path: Path, report: Callable[[int, int], None] = lambda done, total: None
+    parts: Sequence[Path], path: Path, report: Progress = silent, keep_splits: bool = True
 ) -> tuple[int, int]:
     """Write the complete episodes of all parts to ``path``, in their order, numbered anew.
 
@@ -30,13 +32,15 @@ def merge(
 
     Args:
         report: called after each episode with (episodes copied, all of them).
+        keep_splits: whether episodes stay in the splits that the parts declare; then either all parts declare what
+            is for training and what for validation, or none does.
 
     Returns:
         Episodes and actions in the new file.
 
     Raises:
         ConfigError: fewer than two parts, or one of them twice.
-        DataError: a part cannot be read, or an episode is not what the contract says.
+        DataError: a part cannot be read, an episode is not what the contract says, or only some parts declare splits.
         ContractError: the parts have different contracts.
         OutputError: ``path`` exists, or cannot be written.
     """
@@ -48,7 +52,8 @@ def merge(
             raise ConfigError("is given twice", where=part, expected="each file once")
     if path.exists():
         raise OutputError("exists", where=path, mend="choose another output file, or remove it")
-    contract, made_from, env_args, total = _compare(parts)
+    contract, made_from, env_args, splits = _compare(parts, keep_splits)
+    total = sum(part["episodes"] for part in made_from)
     done = steps = 0
     with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
         data = file.create_group("data")
@@ -63,19 +68,34 @@ def merge(
         data.attrs["contract"] = fixed_text(contract.to_json())
         data.attrs["recipe"] = fixed_text(json.dumps({"merged_from": made_from}, sort_keys=True))
         data.attrs["seed"] = 0
+        for split, members in splits.items():
+            add_to_split(file, split, [f"demo_{i}" for i in members])
     return done, steps
 
 
-def _compare(parts: Sequence[Path]) -> tuple[Contract, list[dict], dict, int]:
-    """The common contract, what the recipe says of each part, env_args, and the number of all episodes."""
+def _compare(parts: Sequence[Path], keep_splits: bool) -> tuple[Contract, list[dict], dict, dict[str, list[int]]]:
+    """The common contract, what the recipe says of each part, env_args, and the episodes of each split."""
     made_from: list[dict] = []
+    splits: dict[str, list[int]] = {}
+    splitting: dict[bool, Path] = {}  # a part that declares a split for training, and one that does not
+    total = 0
     with TrajectoryReader(parts[0]) as first:
         contract, env_args = first.contract, first.env_args
     for part in parts:
         with TrajectoryReader(part) as reader:
             contract.require(reader.contract, str(parts[0]), str(part), "merge only files of the same contract")
             made_from.append({"file": part.name, "episodes": len(reader), "recipe": reader.recipe})
-    return contract, made_from, env_args, sum(part["episodes"] for part in made_from)
+            declared = explicit(reader.splits, len(reader)) if keep_splits else {}
+            for split, members in declared.items():
+                splits.setdefault(split, []).extend((members + total).tolist())
+            splitting.setdefault(TRAIN in declared, part)
+            total += len(reader)
+    if len(splitting) == 2:
+        raise DataError(
+            f"does not say which episodes are for training, as {splitting[True]} does", where=splitting[False],
+            expected="splits in all parts or in none", mend="merge --without-splits leaves them out",
+        )
+    return contract, made_from, env_args, splits
 
 
 def _copy(

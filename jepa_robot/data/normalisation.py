@@ -1,4 +1,4 @@
-"""The split by episode, and the normalisation of the training part."""
+"""The normalisation of the training split."""
 
 from __future__ import annotations
 
@@ -14,20 +14,6 @@ from jepa_robot.spec import Contract, Dim
 _STD_FLOOR = 1e-3
 # Mean and deviation of more than these would not differ in a digit that matters.
 STATISTICS_FRAMES = 100_000
-
-
-def split_episodes(count: int, valid_fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Choose validation episodes at random.
-
-    Returns:
-        Sorted int64 indices of the training and of the validation episodes. With at least two
-        episodes and a fraction above zero, neither is empty.
-    """
-    order = np.random.default_rng(seed).permutation(count)
-    valid = round(count * valid_fraction)
-    if valid_fraction > 0 and count > 1:
-        valid = min(max(valid, 1), count - 1)
-    return np.sort(order[valid:]), np.sort(order[:valid])
 
 
 def statistics(trajectories: Trajectories, episodes: np.ndarray, skip: int = 1) -> Contract:

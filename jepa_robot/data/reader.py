@@ -14,11 +14,12 @@ import hdf5plugin  # noqa: F401  (registers the Blosc filter with HDF5)
 import numpy as np
 
 from jepa_robot.data.derive import choose, crop_of, picture_size, shape_pictures
-from jepa_robot.data.format import STATE_KEY, Episode, text_of
+from jepa_robot.data.format import REWARDED, STATE_KEY, Episode, text_of
 from jepa_robot.data.journal import journal_path, recover
 from jepa_robot.data.layout import is_own, own_array, own_group, require_stored
 from jepa_robot.data.pictures import StoredPictures
-from jepa_robot.data.source import Source, SourceOptions
+from jepa_robot.data.source import Progress, Source, SourceOptions, silent
+from jepa_robot.data.splits import read_splits
 from jepa_robot.errors import DataError
 from jepa_robot.spec import Contract
 
@@ -60,6 +61,7 @@ class TrajectoryReader(Source):
         self,
         path: str | os.PathLike[str],
         options: SourceOptions = SourceOptions(),
+        report: Progress = silent,
         *,
         contract: Contract | None = None,
         allow_empty: bool = False,
@@ -91,6 +93,7 @@ class TrajectoryReader(Source):
             states=numbers.states[start : stop + 1],
             actions=numbers.actions[start:stop],
             times=None if numbers.times is None else numbers.times[start : stop + 1],
+            rewards=None if numbers.rewards is None else numbers.rewards[start:stop],
         )
         if len(episode.frames) and episode.frames.ndim == 4 and self._options.image_size is not None:
             episode = dataclasses.replace(episode, frames=shape_pictures(episode.frames, self._options))
@@ -163,6 +166,10 @@ class TrajectoryReader(Source):
         except ValueError as error:
             raise DataError(f"episode name: {error}", where=f"{self.path}:data", expected="demo_<number>") from error
         self.lengths = np.array([lengths[name] for name in self.names], np.int64)
+        try:
+            self.splits = read_splits(self._h5, self.names, self.path)
+        except _DAMAGE as error:
+            raise self._damaged("mask", error) from error
         if not self.names and not allow_empty:
             raise DataError("holds no complete episode", where=self.path, expected="at least one", mend=COLLECT)
 
@@ -224,6 +231,7 @@ class TrajectoryReader(Source):
             kind=text_of(self._attribute(name, "kind", "unknown")),
             seed=int(self._attribute(name, "seed", 0)),
             times=self._array(name, "timestamps", optional=True),
+            rewards=self._array(name, "rewards") if self._attribute(name, REWARDED, False) else None,
         )
 
     def _find_pictures(self, path: str) -> StoredPictures | None:

@@ -59,6 +59,7 @@ class Recorder:
         self._writer = TrajectoryWriter(path, contract, env_args, {"made_by": "recorder"}, compression=compression)
         self._observations: list[Observation] = []
         self._actions: list[np.ndarray] = []
+        self._rewards: list[float] = []
 
     def __len__(self) -> int:
         """Complete episodes in the file."""
@@ -79,8 +80,11 @@ class Recorder:
             raise DataError("an episode is running", where=self._where(), mend="call end() or discard() first")
         self._observations.append(self._checked(observation))
 
-    def step(self, action: np.ndarray, observation: Observation) -> None:
+    def step(self, action: np.ndarray, observation: Observation, reward: float | None = None) -> None:
         """Add an action, float [A] in physical units, and what the robot sees after it.
+
+        Args:
+            reward: what the action earned; given with every step of an episode or with none.
 
         Raises:
             DataError: no episode is running, or something does not fit the contract; nothing was added.
@@ -96,14 +100,22 @@ class Recorder:
                 f"is {list(action.shape)}", where=f"{self._where()}/actions[{step}]",
                 expected=f"[{len(self.contract.actions)}]",
             )
-        Episode(frames, states, action[None]).check(self.contract, f"{self._where()}, action {step}")
+        rewards = None if reward is None else np.array([reward], np.float32)
+        Episode(frames, states, action[None], rewards=rewards).check(self.contract, f"{self._where()}, action {step}")
         if not after.time > before.time:
             raise DataError(
                 f"is {after.time:g} after {before.time:g}", where=f"{self._where()}/timestamps[{step + 1}]",
                 expected="a later time", mend="give every Observation its time in seconds",
             )
+        if step > 0 and (reward is None) != (not self._rewards):
+            raise DataError(
+                "is missing" if reward is None else "is given", where=f"{self._where()}/rewards[{step}]",
+                expected="a reward with every step of an episode, or with none",
+            )
         self._actions.append(action)
         self._observations.append(after)
+        if reward is not None:
+            self._rewards.append(reward)
 
     def end(self) -> None:
         """Write the running episode; it is permanent when this returns.
@@ -121,6 +133,7 @@ class Recorder:
             actions=np.stack(self._actions),
             kind=self._kind,
             times=np.array([o.time for o in self._observations], np.float64),
+            rewards=np.array(self._rewards, np.float32) if self._rewards else None,
         )
         self.discard()
         self._writer.append(episode)
@@ -130,6 +143,7 @@ class Recorder:
         """Drop the running episode, if there is one."""
         self._observations.clear()
         self._actions.clear()
+        self._rewards.clear()
 
     def close(self) -> None:
         """Close the file; twice does no harm.

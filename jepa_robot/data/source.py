@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar, Self
 
 import numpy as np
 
 from jepa_robot.data.format import Episode
 from jepa_robot.spec import Contract
+
+# Called with (episodes done, all of them).
+Progress = Callable[[int, int], None]
+
+
+def silent(done: int, total: int) -> None:
+    """Progress that nobody looks at."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +58,7 @@ class Source(ABC):
         names: the episodes, as the source calls them, in order.
         lengths: int64 [E], T of each episode.
         recipe: how the data were made, as far as the source says (plain data).
+        splits: sorted int64 indices of the episodes of every split that the source declares, such as ``train``.
     """
 
     format: ClassVar[str]
@@ -56,6 +67,7 @@ class Source(ABC):
     names: list[str]
     lengths: np.ndarray
     recipe: dict[str, Any]
+    splits: Mapping[str, np.ndarray] = MappingProxyType({})
 
     @classmethod
     @abstractmethod
@@ -63,8 +75,11 @@ class Source(ABC):
         """Whether ``path`` looks like this format: cheap, and never an error."""
 
     @abstractmethod
-    def __init__(self, path: Path, options: SourceOptions) -> None:
+    def __init__(self, path: Path, options: SourceOptions, report: Progress) -> None:
         """Open it and read its index; pictures are left for `read`.
+
+        Args:
+            report: called while all episodes are looked at, where a format needs that.
 
         Raises:
             DataError: missing, damaged, or not what the format is; names the file and the key.
@@ -81,6 +96,16 @@ class Source(ABC):
         Raises:
             DataError: cannot be decoded; names the file, the episode and the key.
         """
+
+    def read_window(self, index: int, start: int, stop: int, step: int, pictures: np.ndarray) -> Episode:
+        """`read` with only every ``step``-th picture, which is put into ``pictures`` uint8 [n, H, W, 3].
+
+        Only what training takes: the episode's kind, seed and rewards may be left out. A format that can find a single
+        picture should override this.
+        """
+        episode = self.read(index, start, stop)
+        pictures[:] = episode.frames[::step]
+        return dataclasses.replace(episode, frames=pictures)
 
     @abstractmethod
     def close(self) -> None:

@@ -14,8 +14,9 @@ import torch
 
 from jepa_robot.data.format import Episode
 from jepa_robot.data.memory import joint_recipe
-from jepa_robot.data.source import Source, SourceOptions
+from jepa_robot.data.source import Progress, Source, SourceOptions, silent
 from jepa_robot.data.sources import open_source
+from jepa_robot.data.splits import joint_roles
 from jepa_robot.data.windows import Trajectories, Windows, repeated_actions
 
 
@@ -27,8 +28,8 @@ class SourceSpec:
     format: str | None = None
     options: SourceOptions = SourceOptions()
 
-    def open(self) -> Source:
-        return open_source(self.path, self.format, self.options)
+    def open(self, report: Progress = silent) -> Source:
+        return open_source(self.path, self.format, self.options, report)
 
 
 class TrajectoryFiles(Trajectories):
@@ -38,17 +39,20 @@ class TrajectoryFiles(Trajectories):
 
     Args:
         threads: that read the windows of a batch in this process; others, which are many already, have one.
+        report: called while a source is opened that has to be looked at first, with (episodes done, all of them).
 
     Raises:
         DataError: a source cannot be opened.
         ContractError: the sources have different contracts.
     """
 
-    def __init__(self, specs: Sequence[SourceSpec], threads: int = 1):
+    def __init__(self, specs: Sequence[SourceSpec], threads: int = 1, report: Progress = silent):
         self.specs, self._threads = tuple(specs), threads
         self._open: dict[int, Source] = {}
         self._owner = os.getpid()
-        sources = [self.source(part) for part in range(len(self.specs))]
+        for part, spec in enumerate(self.specs):
+            self._open[part] = spec.open(report)
+        sources = self.sources
         self.contract = sources[0].contract
         for source in sources[1:]:
             mend = "name the same cameras, states and image size for all of them, or give one contract"
@@ -59,6 +63,7 @@ class TrajectoryFiles(Trajectories):
         self.parts = np.repeat(np.arange(len(sources)), counts)
         self._first = np.cumsum(counts) - counts  # first episode of each source
         self.recipe: dict[str, Any] = joint_recipe(sources)
+        self.roles = joint_roles(sources)
 
     @property
     def sources(self) -> list[Source]:
@@ -88,8 +93,10 @@ class TrajectoryFiles(Trajectories):
         actions = np.empty((len(starts), frames - 1, len(self.contract.actions)), np.float32)
 
         def fill(b: int) -> None:
-            piece = self._read(int(starts[b]), int(starts[b]) + span)
-            pictures[b], states[b] = piece.frames[::skip], piece.states[::skip]
+            source, index, first = self._find(int(starts[b]))
+            piece = source.read_window(index, first, first + span, skip, pictures[b])
+            piece.check(self.contract, source.where(index), skip)
+            states[b] = piece.states[::skip]
             actions[b] = repeated_actions(piece.actions, skip, self.contract)
 
         # Neighbours in the file one after the other: the nearer, the more is still in a cache.
@@ -124,12 +131,16 @@ class TrajectoryFiles(Trajectories):
 
     def _read(self, first: int, last: int) -> Episode:
         """Rows ``first`` to ``last`` of one episode, checked against the contract."""
-        episode = int(np.searchsorted(self.starts, first, side="right")) - 1
-        part = int(self.parts[episode])
-        source, index = self.source(part), episode - int(self._first[part])
-        piece = source.read(index, first - int(self.starts[episode]), last - int(self.starts[episode]))
+        source, index, start = self._find(first)
+        piece = source.read(index, start, start + last - first)
         piece.check(self.contract, source.where(index))
         return piece
+
+    def _find(self, row: int) -> tuple[Source, int, int]:
+        """The source of a row, the episode's number there, and the row's in the episode."""
+        episode = int(np.searchsorted(self.starts, row, side="right")) - 1
+        part = int(self.parts[episode])
+        return self.source(part), episode - int(self._first[part]), row - int(self.starts[episode])
 
     def _runs(self, rows: np.ndarray) -> Iterator[tuple[slice, Episode, slice]]:
         """Neighbouring rows of one episode together: (which of ``rows``, what was read, where they are in it)."""

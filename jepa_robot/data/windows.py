@@ -43,6 +43,7 @@ class Trajectories(ABC):
         lengths: int64 [E], frames of each episode.
         parts: int64 [E], the number of the source of each episode.
         recipe: how the data were made, as far as the sources say.
+        roles: int8 [E], what the sources declare each episode to be for (`splits.Role`).
     """
 
     contract: Contract
@@ -50,6 +51,7 @@ class Trajectories(ABC):
     lengths: np.ndarray
     parts: np.ndarray
     recipe: dict[str, Any]
+    roles: np.ndarray
 
     @abstractmethod
     def gather(self, starts: np.ndarray, frames: int, skip: int = 1) -> Windows:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,10 @@ import h5py
 import hdf5plugin
 import numpy as np
 
-from jepa_robot.data.format import COMPRESSIONS, STATE_KEY, Episode, fixed_text
+from jepa_robot.data.format import COMPRESSIONS, REWARDED, STATE_KEY, Episode, fixed_text
 from jepa_robot.data.journal import JournaledFile, journal_path
 from jepa_robot.data.reader import TrajectoryReader
+from jepa_robot.data.splits import add_to_split
 from jepa_robot.errors import DataError, OutputError
 from jepa_robot.files import atomic_path
 from jepa_robot.spec import Contract
@@ -81,11 +83,12 @@ class TrajectoryWriter:
         """Episodes in the file, those not yet flushed included."""
         return self._count
 
-    def append(self, episode: Episode, source: str | None = None) -> None:
+    def append(self, episode: Episode, source: str | None = None, splits: Sequence[str] = ()) -> None:
         """Add ``episode`` as ``demo_<len(self)>``.
 
         Args:
             source: what the episode is called where it comes from.
+            splits: that it belongs to, such as ``"train"``; they become permanent together with it.
 
         Raises:
             DataError: the episode does not fit the contract; the file is unchanged.
@@ -95,6 +98,8 @@ class TrajectoryWriter:
         episode.check(self.contract, f"{self.path}:data/{name}")
         try:
             self._write(name, episode, source)
+            for split in splits:
+                add_to_split(self._h5, split, [name])
         except BaseException as error:
             self._abandon(error)
             raise
@@ -139,7 +144,7 @@ class TrajectoryWriter:
             f"obs/{STATE_KEY}": episode.states[:-1],
             f"final_obs/{camera}": episode.frames[-1],
             f"final_obs/{STATE_KEY}": episode.states[-1],
-            "rewards": np.zeros(steps, np.float32),
+            "rewards": np.zeros(steps, np.float32) if episode.rewards is None else episode.rewards,
             "dones": (np.arange(steps) == steps - 1).astype(np.uint8),
         }
         if episode.times is not None:
@@ -149,6 +154,8 @@ class TrajectoryWriter:
         group.attrs["num_samples"] = steps
         group.attrs["kind"] = fixed_text(episode.kind)
         group.attrs["seed"] = episode.seed
+        if episode.rewards is not None:
+            group.attrs[REWARDED] = True
         if source is not None:
             group.attrs["source"] = fixed_text(source)
         group.attrs["complete"] = True

@@ -21,8 +21,9 @@ from jepa_robot.training.dynamics import (
     rollout_start,
     total,
 )
+from jepa_robot.training.latents import LatentStore
 from jepa_robot.training.optim import adamw
-from jepa_robot.training.pretrain import encode_rows, probe_frames, representation_figures
+from jepa_robot.training.pretrain import probe_frames, representation_figures
 from jepa_robot.training.schedules import warmup_constant_decay
 from jepa_robot.training.spread import Spread
 
@@ -63,6 +64,7 @@ class WorldStage:
 
     Args:
         train, valid: episode indices.
+        store: for the latents of a frozen encoder.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class WorldStage:
         device: torch.device,
         dtype: str,
         loader: LoaderConfig = LoaderConfig(),
+        store: LatentStore = LatentStore(),
     ):
         self.data, self.train, self.valid, self.skip = data, train, valid, loader.skip
         self.model, self.config = model.to(device), config
@@ -93,8 +96,7 @@ class WorldStage:
                 self.optimizer.add_param_group({**group, "scale": config.encoder_lr})
         else:
             with autocast(device, dtype):
-                rows = np.arange(int(data.lengths.sum()))
-                self.latents = encode_rows(model.encoder, data, rows, torch.float16)
+                self.latents = store.encode(model.encoder, data)
             if not model.standardise.updates:  # what an earlier stage has trained on stays as it was
                 chosen = probe_frames(data, train, STATISTICS_FRAMES)
                 model.standardise.update(self.latents[chosen].to(device))

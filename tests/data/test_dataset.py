@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from jepa_robot.data.dataset import load_arrays
-from jepa_robot.data.normalisation import split_episodes, statistics
+from jepa_robot.data.normalisation import statistics
+from jepa_robot.data.splits import split_episodes
 from jepa_robot.data.writer import TrajectoryWriter
 
 STEPS = [4, 2, 7, 5]

@@ -55,7 +55,7 @@ def arrays(contract: Contract) -> TrajectoryArrays:
     frames = (ground + 155 * spot[..., None]).astype(np.uint8)
     return TrajectoryArrays(
         contract, frames, states, actions, np.arange(episodes) * length, np.full(episodes, length),
-        np.zeros(episodes, int), ("expert",) * episodes, {},
+        np.zeros(episodes, int), ("expert",) * episodes, {}, np.zeros(episodes, np.int8),
     )
 
 

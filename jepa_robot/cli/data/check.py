@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from jepa_robot.cli.data.progress import progress
+from jepa_robot.cli.data.progress import opened, progress
 from jepa_robot.cli.data.source_options import source_options
 from jepa_robot.data.source import SourceOptions
 
@@ -34,9 +34,8 @@ def command(path: Path, format: str | None, options: SourceOptions, skip_broken:
     frames, and units that cannot be. Exit code 0: clean; 1: something was found; 2: cannot be read.
     """
     from jepa_robot.data.inspection import inspect
-    from jepa_robot.data.sources import open_source
 
-    with open_source(path, format, options) as source:
+    with opened(path, format, options) as source:
         with progress(quiet=as_json) as show:
             report = inspect(source, skip_broken, show)
         name = source.format

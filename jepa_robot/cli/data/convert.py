@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 from tqdm import tqdm
 
-from jepa_robot.cli.data.progress import progress
+from jepa_robot.cli.data.progress import opening, progress
 from jepa_robot.cli.data.source_options import source_options
 from jepa_robot.data.format import COMPRESSIONS
 from jepa_robot.data.source import SourceOptions
@@ -43,7 +43,7 @@ def command(
     """
     from jepa_robot.data.convert import convert
 
-    with progress() as show:
+    with opening() as show_opening, progress() as show:
 
         def report(done: int, total: int, error: DataError | None) -> None:
             if error is not None:
@@ -51,7 +51,7 @@ def command(
                     click.echo(f"left out: {error}", err=True)
             show(done, total)
 
-        result = convert(path, output, format, options, compression, skip_broken, report)
+        result = convert(path, output, format, options, compression, skip_broken, report, show_opening)
     if as_json:
         click.echo(json.dumps({**dataclasses.asdict(result), "path": str(output), "seconds": round(result.seconds, 3)}))
         return

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from jepa_robot.cli.data.progress import opened
 from jepa_robot.cli.data.source_options import source_options
 from jepa_robot.cli.data.tables import table, text
 from jepa_robot.data.source import SourceOptions
@@ -27,9 +28,7 @@ def command(path: Path, format: str | None, options: SourceOptions, as_json: boo
     The format is found by looking. What --json prints can be edited and given back with --contract, to name
     dimensions that the format leaves unnamed and to state their units and bounds.
     """
-    from jepa_robot.data.sources import open_source
-
-    with open_source(path, format, options) as source:
+    with opened(path, format, options) as source:
         facts = _facts(source)
         contract = source.contract
     click.echo(json.dumps(facts) if as_json else "\n".join(_lines(facts, contract)))
@@ -55,6 +54,7 @@ def _facts(source: Source) -> dict[str, Any]:
         "kinds": kinds,
         "kinds_of": min(len(source), KIND_EPISODES),
         "unreadable": unreadable,
+        "splits": {split: len(members) for split, members in source.splits.items()},
         "recipe": source.recipe,
         "contract": contract.to_dict(),
     }
@@ -77,6 +77,7 @@ def _lines(facts: dict[str, Any], contract: Contract) -> Iterator[str]:
         "cameras": names,
         "actions an episode": f"{lengths['min']} to {lengths['max']}, median {lengths['median']:g}",
         "kinds": (kinds or "-") + some,
+        "splits": ", ".join(f"{split} {count}" for split, count in facts["splits"].items()) or "none declared",
     }
     if facts["unreadable"]:
         pairs["unreadable"] = f"{facts['unreadable']} episodes{some}"

@@ -13,8 +13,9 @@ from jepa_robot.cli.data.progress import progress
 @click.command("merge")
 @click.argument("parts", metavar="FILE.h5 FILE.h5...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="HDF5 file to write.")
+@click.option("--without-splits", is_flag=True, help="Leave out what the files declare to be for training and validation.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
-def command(parts: tuple[Path, ...], output: Path, as_json: bool) -> None:
+def command(parts: tuple[Path, ...], output: Path, without_splits: bool, as_json: bool) -> None:
     """Join files of the same contract into one; their episodes are numbered anew, in the order given.
 
     Pictures are copied as they are, without decompressing them. Other formats have to be converted first.
@@ -22,7 +23,7 @@ def command(parts: tuple[Path, ...], output: Path, as_json: bool) -> None:
     from jepa_robot.data.merge import merge
 
     with progress() as report:
-        episodes, steps = merge(parts, output, report)
+        episodes, steps = merge(parts, output, report, not without_splits)
     size = output.stat().st_size
     if as_json:
         result = {"path": str(output), "episodes": episodes, "frames": steps + episodes, "bytes": size}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from jepa_robot.cli.data.progress import progress
+from jepa_robot.cli.data.progress import opened, progress
 from jepa_robot.cli.data.source_options import source_options
 from jepa_robot.data.source import SourceOptions
 
@@ -33,14 +33,13 @@ def command(path: Path, format: str | None, options: SourceOptions, out: Path, e
     The folder then holds contact_sheet.png, a row of evenly spaced frames for each episode, and
     episodes.rrd, with their pictures, states and actions over time (`rerun episodes.rrd`).
     """
-    from jepa_robot.data.sources import open_source
     from jepa_robot.data.summary import spaced
     from jepa_robot.files import atomic_folder, require_free
     from jepa_robot.reporting.contact_sheet import contact_sheet, frames_shown
     from jepa_robot.reporting.episode_recording import save_episode_recording
 
     require_free(out)
-    with open_source(path, format, options) as source:
+    with opened(path, format, options) as source:
         chosen = spaced(len(source), episodes)
         names = [source.names[i] for i in chosen]
         with atomic_folder(out) as folder, progress(quiet=True) as show:

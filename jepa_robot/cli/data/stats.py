@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from jepa_robot.cli.data.progress import progress
+from jepa_robot.cli.data.progress import opened, progress
 from jepa_robot.cli.data.source_options import source_options
 from jepa_robot.cli.data.tables import table
 from jepa_robot.cli.options import SEED
@@ -30,7 +30,7 @@ COLUMNS = ("mean", "std", "min", "p1", "p50", "p99", "max")
     type=click.FloatRange(min=0, max=1, max_open=True),
     default=0.1,
     show_default=True,
-    help="Share of the episodes that training holds out, and that are left out here.",
+    help="Share of the episodes that training holds out, and that are left out here, where SOURCE declares no split.",
 )
 @click.option("--seed", type=SEED, default=0, show_default=True, help="Of the split, as in training.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
@@ -41,12 +41,11 @@ def command(
 
     Only the training split counts: what is held out shall not leak into the normalisation.
     """
-    from jepa_robot.data.normalisation import split_episodes
-    from jepa_robot.data.sources import open_source
+    from jepa_robot.data.splits import roles_of, split_by_role
     from jepa_robot.data.summary import gather_statistics
 
-    with open_source(path, format, options) as source:
-        train, _ = split_episodes(len(source), valid_fraction, seed)
+    with opened(path, format, options) as source:
+        train, _ = split_by_role(roles_of(source.splits, len(source)), valid_fraction, seed)
         with progress(quiet=True) as show:
             statistics = gather_statistics(source, train.tolist(), seed, show)
         contract, name, total = source.contract, source.format, len(source)

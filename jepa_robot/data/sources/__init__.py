@@ -7,7 +7,7 @@ import os
 from difflib import get_close_matches
 from pathlib import Path
 
-from jepa_robot.data.source import Source, SourceOptions
+from jepa_robot.data.source import Progress, Source, SourceOptions, silent
 from jepa_robot.data.sources.hdf5_guard import refuse, unsafe_keys
 from jepa_robot.errors import DataError
 
@@ -83,11 +83,17 @@ def _require_safe(path: Path) -> None:
 
 
 def open_source(
-    path: str | os.PathLike[str], format: str | None = None, options: SourceOptions = SourceOptions()
+    path: str | os.PathLike[str],
+    format: str | None = None,
+    options: SourceOptions = SourceOptions(),
+    report: Progress = silent,
 ) -> Source:
     """Open recorded trajectories of any known format.
+
+    Args:
+        report: called with (episodes done, all of them) by formats that have to look at all of them.
 
     Raises:
         DataError: missing, damaged, or of no known format.
     """
-    return source_class(detect(path) if format is None else format)(Path(path), options)
+    return source_class(detect(path) if format is None else format)(Path(path), options, report)

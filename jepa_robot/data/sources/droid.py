@@ -12,7 +12,7 @@ import numpy as np
 
 from jepa_robot.data.derive import choose, data_bounds, make_contract, shape_pictures
 from jepa_robot.data.format import Episode
-from jepa_robot.data.source import Source, SourceOptions
+from jepa_robot.data.source import Progress, Source, SourceOptions, silent
 from jepa_robot.data.sources.droid_trajectory import (
     ACTIONS,
     CAMERAS,
@@ -63,7 +63,7 @@ class Droid(Source):
         except (OSError, DataError):
             return False
 
-    def __init__(self, path: Path, options: SourceOptions = SourceOptions()) -> None:
+    def __init__(self, path: Path, options: SourceOptions = SourceOptions(), report: Progress = silent) -> None:
         self.path = Path(path)
         self._options = options
         self._camera = choose("camera", options.camera, CAMERAS, self.path)
@@ -82,7 +82,7 @@ class Droid(Source):
         ]
         self.lengths = np.ones(len(self.names), np.int64)
         states = [dim for name in self._arrays for dim in STATES[name]]
-        size, low, high = self._look(len(states))
+        size, low, high = self._look(len(states), report)
         self.contract = make_contract(
             self.path, options, "droid", self._camera, *size, FPS, *dims_of(states, low, high)
         )
@@ -115,7 +115,7 @@ class Droid(Source):
 
     # -- internals --------------------------------------------------------------------------
 
-    def _look(self, dims: int) -> tuple[tuple[int, int], np.ndarray, np.ndarray]:
+    def _look(self, dims: int, report: Progress) -> tuple[tuple[int, int], np.ndarray, np.ndarray]:
         """Go through all trajectories once: size of pictures, and bounds [dims + 7] of states and actions.
 
         Raises:
@@ -137,6 +137,8 @@ class Droid(Source):
                 except DataError as error:
                     errors.append(error)
                     continue
+                finally:
+                    report(index + 1, len(self.names))
                 self.lengths[index] = len(trajectory.actions)
                 actions = np.pad(trajectory.actions, ((0, 1), (0, 0)), constant_values=np.nan)  # none after the last
                 yield np.concatenate([trajectory.states, actions], axis=1)

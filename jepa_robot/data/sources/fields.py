@@ -8,7 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from jepa_robot.data.derive import choose, data_bounds
+from jepa_robot.data.source import Progress
 from jepa_robot.errors import DataError
+
+Bounds = tuple[np.ndarray, np.ndarray]  # lowest and highest, float64 [D] each
 
 
 @dataclass(frozen=True)
@@ -107,14 +110,29 @@ def plausible_lengths(claimed: Sequence[int], good: Sequence[bool]) -> np.ndarra
     return np.where(good, lengths, np.clip(lengths, 1, longest))
 
 
-def bounds_of_readable(read: Callable[[int], np.ndarray], episodes: int, dims: int) -> tuple[np.ndarray, np.ndarray]:
-    """`data_bounds` of ``read(episode)`` [T, dims], one at a time; what cannot be read is told when it is asked for."""
+def bounds_of_readable(
+    read: Callable[[int], tuple[np.ndarray, np.ndarray]], episodes: int, dims: tuple[int, int], report: Progress
+) -> tuple[Bounds, Bounds]:
+    """`data_bounds` of actions and of states; each episode is read once.
+
+    What cannot be read is told when it is asked for.
+
+    Args:
+        read: actions [T, A] and states [T + 1, P] of an episode.
+        dims: A and P.
+        report: called with (episodes done, all of them) after each.
+    """
 
     def arrays() -> Iterator[np.ndarray]:
         for episode in range(episodes):
             try:
-                yield read(episode)
+                actions, states = read(episode)
             except DataError:
                 continue
+            finally:
+                report(episode + 1, episodes)
+            padded = np.pad(actions, ((0, 1), (0, 0)), constant_values=np.nan)  # no action after the last frame
+            yield np.concatenate([padded, states], axis=1)
 
-    return data_bounds(arrays(), dims)
+    low, high = data_bounds(arrays(), sum(dims))
+    return (low[: dims[0]], high[: dims[0]]), (low[dims[0] :], high[dims[0] :])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,16 +10,17 @@ import pyarrow as pa
 
 from jepa_robot.data.derive import choose, data_bounds, make_contract, shape_pictures, unnamed_dims
 from jepa_robot.data.format import Episode
-from jepa_robot.data.source import Source, SourceOptions
+from jepa_robot.data.source import Progress, Source, SourceOptions, silent
 from jepa_robot.data.sources.lerobot_index import Feature, Info, read_episodes
 from jepa_robot.data.sources.parquet import Tables, vectors
 from jepa_robot.data.sources.paths import inside, read_json
 from jepa_robot.data.sources.pictures import decode_picture
 from jepa_robot.data.sources.video import Videos
+from jepa_robot.data.splits import splits_from_names
 from jepa_robot.errors import DataError
 from jepa_robot.spec import Dim
 
-ACTION = "action"
+ACTION, REWARD = "action", "next.reward"
 STATE = ("observation.state",)
 
 
@@ -29,7 +30,8 @@ class LeRobot(Source):
     LeRobot records as many frames as actions: action t leads from frame t to frame t + 1, so the last action of
     an episode is dropped. Pictures are found in the videos by the table's time stamps, as exactly as LeRobot
     itself asks (`video.TOLERANCE`). Names of dimensions are the data set's; units and frames it does not tell.
-    Bounds are those of ``meta/stats.json``, or of the data where that does not have them.
+    Bounds are those of ``meta/stats.json``, or of the data where that does not have them. Rewards are ``next.reward``,
+    splits those of ``meta/info.json``, where ``val`` and ``validation`` are ``valid``.
 
     ``options.camera`` is a key such as ``observation.images.top``, or its end (``top``);
     ``options.state`` names columns, by default ``observation.state``.
@@ -44,7 +46,7 @@ class LeRobot(Source):
         except OSError:
             return False
 
-    def __init__(self, path: Path, options: SourceOptions = SourceOptions()) -> None:
+    def __init__(self, path: Path, options: SourceOptions = SourceOptions(), report: Progress = silent) -> None:
         self.path = Path(path)
         self._options = options
         self._videos, self._tables = Videos(), Tables()
@@ -53,12 +55,14 @@ class LeRobot(Source):
             self._camera, camera = self._choose_camera(info)
             self._action = info.vector(ACTION)
             self._states = self._choose_states(info)
+            self._reward = info.vector(REWARD) if REWARD in info.features else None
             self._episodes, tasks = read_episodes(info, self._tables, self._camera)
             self.names = [f"episode_{episode.number}" for episode in self._episodes]
+            self.splits = splits_from_names(info.splits(), self.names, f"{info.path}:splits")
             self.lengths = np.array([max(episode.length - 1, 0) for episode in self._episodes], np.int64)
             self.contract = make_contract(
                 self.path, options, min(tasks) if len(tasks) == 1 else self.path.resolve().name, camera,
-                *self._camera.size, info.fps, self._dims([self._action]), self._dims(self._states),
+                *self._camera.size, info.fps, *self._dims(report),
             )
         except BaseException:
             self.close()
@@ -78,6 +82,7 @@ class LeRobot(Source):
             states=np.concatenate(states, axis=1).astype(np.float32),
             actions=actions.astype(np.float32),
             times=times,
+            rewards=None if self._reward is None else vectors(table, REWARD, 1, where)[:-1, 0].astype(np.float32),
         )
 
     def close(self) -> None:
@@ -104,33 +109,41 @@ class LeRobot(Source):
             )
         return [info.vector(key) for key in wanted or STATE]
 
-    def _dims(self, features: list[Feature]) -> tuple[Dim, ...]:
-        names = [name for feature in features for name in feature.dims]
-        if len(set(names)) < len(names):
-            names = [f"{feature.key}.{name}" for feature in features for name in feature.dims]
-        bounds = [self._bounds(feature) for feature in features]
-        low, high = (np.concatenate(side) for side in zip(*bounds))
-        return unnamed_dims(names, low, high)
+    def _dims(self, report: Progress) -> tuple[tuple[Dim, ...], tuple[Dim, ...]]:
+        """Actions and states, with the bounds that the data set has written down, else with those of its values."""
+        features = {feature.key: feature for feature in (self._action, *self._states)}
+        bounds = self._written_bounds(features)
+        unknown = {key: feature for key, feature in features.items() if key not in bounds}
+        if unknown:
+            ends = np.cumsum([feature.shape[0] for feature in unknown.values()])
+            low, high = data_bounds(self._values(unknown, report), int(ends[-1]))
+            bounds |= {key: pair for key, *pair in zip(unknown, np.split(low, ends[:-1]), np.split(high, ends[:-1]))}
+        return _named([self._action], bounds), _named(self._states, bounds)
 
-    def _bounds(self, feature: Feature) -> tuple[np.ndarray, np.ndarray]:
-        dims = feature.shape[0]
-        if (self.path / "meta" / "stats.json").exists():
-            file = inside(self.path, "meta/stats.json")
-            stats = read_json(file).get(feature.key)
+    def _written_bounds(self, features: dict[str, Feature]) -> dict[str, Sequence[np.ndarray]]:
+        """Lowest and highest values that ``meta/stats.json`` has."""
+        if not (self.path / "meta" / "stats.json").exists():
+            return {}
+        file, bounds = inside(self.path, "meta/stats.json"), {}
+        written = read_json(file)
+        for key, feature in features.items():
+            stats, dims = written.get(key), feature.shape[0]
             if isinstance(stats, dict) and "min" in stats and "max" in stats:
                 try:
                     extremes = np.array([stats["min"], stats["max"]], np.float64).reshape(2, dims)
                 except (TypeError, ValueError) as error:
-                    raise DataError(f"{feature.key} has other bounds than {dims} numbers", where=file) from error
-                return data_bounds([extremes], dims)
-        return data_bounds(self._column(feature), dims)
+                    raise DataError(f"{key} has other bounds than {dims} numbers", where=file) from error
+                bounds[key] = data_bounds([extremes], dims)
+        return bounds
 
-    def _column(self, feature: Feature) -> Iterator[np.ndarray]:
-        """All values of a feature, an episode at a time."""
-        for episode in self._episodes:
+    def _values(self, features: dict[str, Feature], report: Progress) -> Iterator[np.ndarray]:
+        """All values of some features side by side, an episode at a time."""
+        for done, episode in enumerate(self._episodes, start=1):
             path = inside(self.path, episode.data)
-            table = self._tables.rows(path, [feature.key], episode.row, episode.row + episode.length)
-            yield vectors(table, feature.key, feature.shape[0], path)
+            table = self._tables.rows(path, list(features), episode.row, episode.row + episode.length)
+            columns = [vectors(table, key, feature.shape[0], path) for key, feature in features.items()]
+            yield np.concatenate(columns, axis=1)
+            report(done, len(self._episodes))
 
     def _rows(self, index: int, start: int, stop: int) -> tuple[pa.Table, str]:
         """Rows ``start`` to ``stop``, both included, and the name of the file for messages.
@@ -143,6 +156,7 @@ class LeRobot(Source):
             raise DataError(f"has {episode.length} frames", where=self.where(index), expected="at least two")
         path = inside(self.path, episode.data)
         own = ["episode_index", "frame_index", "timestamp", ACTION, *(feature.key for feature in self._states)]
+        own += [REWARD] if self._reward else []
         table = self._tables.rows(path, list(dict.fromkeys(own)), episode.row + start, episode.row + stop + 1)
         where = f"{path}:{self.names[index]}"
         for column, expected in (("episode_index", episode.number), ("frame_index", np.arange(start, stop + 1))):
@@ -175,6 +189,15 @@ class LeRobot(Source):
                 expected=f"{self._camera.size[0]}x{self._camera.size[1]} (height x width), as meta/info.json says",
             )
         return pictures
+
+
+def _named(features: Sequence[Feature], bounds: Mapping[str, Sequence[np.ndarray]]) -> tuple[Dim, ...]:
+    """Dimensions of features one after the other, called by their features where two have the same name."""
+    names = [name for feature in features for name in feature.dims]
+    if len(set(names)) < len(names):
+        names = [f"{feature.key}.{name}" for feature in features for name in feature.dims]
+    low, high = (np.concatenate(side) for side in zip(*(bounds[feature.key] for feature in features)))
+    return unnamed_dims(names, low, high)
 
 
 def _encoded(column: pa.ChunkedArray, where: str) -> list[bytes | None]:

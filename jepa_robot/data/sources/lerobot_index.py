@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from jepa_robot.data.sources.paths import inside, read_json
 from jepa_robot.errors import DataError
 
 CONVERTER = "python -m lerobot.datasets.v30.convert_dataset_v21_to_v30 --repo-id=..."
+_VALID = {"val": "valid", "validation": "valid"}
 _FIELD = re.compile(r"\{(\w+)(?::0(\d)d)?\}")
 
 
@@ -105,6 +106,21 @@ class Info:
             what = f"{key} is {feature.dtype} {list(feature.shape)}"
             raise DataError(what, where=self.path, expected="numbers [dims]")
         return self.features[key]
+
+    def splits(self) -> dict[str, Iterator[str]]:
+        """Names of the episodes of every split, which is written as ``"start:stop"``.
+
+        Raises:
+            DataError: written in another way.
+        """
+        found = {}
+        written = self._raw.get("splits") or {}
+        for split, text in written.items() if isinstance(written, dict) else [("splits", written)]:
+            match = re.fullmatch(r"(\d+):(\d+)", str(text))
+            if match is None:
+                raise DataError(f"split {split!r} is {text!r}", where=self.path, expected="'start:stop', two numbers")
+            found[_VALID.get(split, split)] = map("episode_{}".format, range(int(match[1]), int(match[2])))
+        return found
 
     def file(self, template: str, **fields: str | int) -> str:
         """``data_path`` or ``video_path`` with its fields filled in.

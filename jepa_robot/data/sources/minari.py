@@ -6,9 +6,9 @@ nested like the observation space. Pictures are JPEG files, or arrays where the 
 
 from __future__ import annotations
 
+import dataclasses
 import json
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,12 +16,11 @@ from typing import Any, NamedTuple
 import h5py
 import numpy as np
 
-from jepa_robot.data.derive import make_contract, shape_pictures, unnamed_dims
+from jepa_robot.data.derive import make_contract, unnamed_dims
 from jepa_robot.data.format import Episode
-from jepa_robot.data.source import Source, SourceOptions
+from jepa_robot.data.source import Progress
 from jepa_robot.data.sources.fields import (
     Field,
-    bounds_of_readable,
     choose_camera,
     choose_state,
     dim_names,
@@ -30,13 +29,13 @@ from jepa_robot.data.sources.fields import (
     to_rgb,
 )
 from jepa_robot.data.sources.hdf5 import Hdf5File
+from jepa_robot.data.sources.hdf5_source import Hdf5Source, in_order
 from jepa_robot.data.sources.paths import inside, read_json
 from jepa_robot.data.sources.pictures import decode_picture
 from jepa_robot.errors import DataError
 from jepa_robot.spec import Dim
 
 MAIN, METADATA = "main_data.hdf5", "metadata.json"
-_EPISODE = re.compile(r"episode_(\d+)")
 # Goals of Gymnasium's goal environments: what is wanted, not what is.
 _GOALS = ("desired_goal", "achieved_goal")
 _KEPT = ("dataset_id", "minari_version", "algorithm_name", "author", "code_permalink", "description", "env_spec")
@@ -62,7 +61,7 @@ class _Index(NamedTuple):
     problem: DataError | None
 
 
-class Minari(Source):
+class Minari(Hdf5Source):
     """A data set of Minari: its folder, the folder ``data`` in it, or the HDF5 file.
 
     Names of nested observations are joined by "/"; one that is not nested is called ``observations``. The camera is the
@@ -82,42 +81,22 @@ class Minari(Source):
         except (OSError, ValueError):
             return False
 
-    def __init__(self, path: Path, options: SourceOptions = SourceOptions()) -> None:
-        self.path = Path(path)
-        self._options = options
+    def where(self, index: int) -> str:
+        return self._file.where(self.names[index])
+
+    def read(self, index: int, start: int = 0, stop: int | None = None) -> Episode:
+        return dataclasses.replace(super().read(index, start, stop), kind=self._kind, seed=self._episodes[index].seed)
+
+    # -- index ------------------------------------------------------------------------------
+
+    def _open(self) -> Hdf5File:
         folder = _data_folder(self.path)
         if folder is None:
             what = f"has no data/{METADATA}" if self.path.exists() else "no such file or folder"
             raise DataError(what, where=self.path, expected=_EXPECTED)
         self._metadata_path = self._inside(folder, METADATA)
-        metadata = self._read_metadata()
-        main = self._inside(folder, MAIN)
-        self._file = Hdf5File(main, _EXPECTED)
-        try:
-            self._read_index(metadata)
-        except BaseException:
-            self.close()
-            raise
-
-    def close(self) -> None:
-        self._file.close()
-
-    def where(self, index: int) -> str:
-        return self._file.where(self.names[index])
-
-    def read(self, index: int, start: int = 0, stop: int | None = None) -> Episode:
-        stop = int(self.lengths[index]) if stop is None else stop
-        episode = Episode(
-            frames=shape_pictures(self._pictures(index, start, stop), self._options),
-            states=self._read_states(index, start, stop),
-            actions=self._read_actions(index, start, stop),
-            kind=self._kind,
-            seed=self._episodes[index].seed,
-        )
-        episode.check_shapes(self.contract, self.where(index))
-        return episode
-
-    # -- index ------------------------------------------------------------------------------
+        self._metadata = self._read_metadata()
+        return Hdf5File(self._inside(folder, MAIN), _EXPECTED)
 
     def _inside(self, folder: Path, name: str) -> Path:
         """``folder / name``, which has to lie inside the data set's folder."""
@@ -149,20 +128,12 @@ class Minari(Source):
                 f"is not a space ({type(error).__name__}: {error})", where=where, expected="one, as Minari writes it"
             ) from error
 
-    def _read_index(self, metadata: dict[str, Any]) -> None:
-        file, where = self._file, self._metadata_path
-        numbers = {}
-        for name in file.names("/"):
-            match = _EPISODE.fullmatch(name)
-            if match is None:
-                raise DataError(f"has {name!r}", where=file.path, expected="episode_<number>")
-            numbers[name] = int(match[1])
-        if not numbers:
-            raise DataError("holds no episodes", where=file.path, expected="episode_0, episode_1, ...")
-        total = metadata.get("total_episodes", len(numbers))
-        if total != len(numbers):
-            raise DataError(f"has {len(numbers)} episodes", where=file.path, expected=f"{total}, as {METADATA} says")
-        self.names = sorted(numbers, key=numbers.__getitem__)
+    def _read_index(self, report: Progress) -> None:
+        file, where, metadata = self._file, self._metadata_path, self._metadata
+        self.names = in_order(file.names("/"), "episode_", file.path)
+        total = metadata.get("total_episodes", len(self))
+        if total != len(self):
+            raise DataError(f"has {len(self)} episodes", where=file.path, expected=f"{total}, as {METADATA} says")
         observations = self._space(metadata, "observation_space", "observations", "observations")
         fields = {name: leaf.field for name, leaf in observations.items()}
         camera = choose_camera(fields, self._options.camera, f"{where}:observation_space")
@@ -182,7 +153,7 @@ class Minari(Source):
         self.contract = make_contract(
             self.path, self._options, str(metadata.get("dataset_id", self.path.stem)), camera,
             *self._camera.field.size, None,
-            self._dims(self._actions, self._read_actions), self._dims(self._states, self._read_states),
+            *self._dims(report),
         )
 
     def _inspect(self, name: str) -> _Index:
@@ -204,16 +175,18 @@ class Minari(Source):
             problem = error
         return _Index(claimed or steps, seed, problem)
 
-    def _dims(self, leaves: dict[str, _Leaf], read: Callable[[int, int, int], np.ndarray]) -> tuple[Dim, ...]:
-        """Dimensions with the bounds of their spaces, or of all the data where a space has none."""
-        names = [dim for name, leaf in leaves.items() for dim in dim_names(name, leaf.field)]
-        low = np.concatenate([np.empty(0), *(leaf.low for leaf in leaves.values())])
-        high = np.concatenate([np.empty(0), *(leaf.high for leaf in leaves.values())])
-        bounded = (np.abs(low) < _NO_BOUND) & (np.abs(high) < _NO_BOUND) & (low < high)
-        if not bounded.all() and self._options.contract is None:
-            seen = bounds_of_readable(lambda i: read(i, 0, int(self.lengths[i])), len(self), len(names))
-            low, high = np.where(bounded, low, seen[0]), np.where(bounded, high, seen[1])
-        return unnamed_dims(names, low, high)
+    def _dims(self, report: Progress) -> tuple[tuple[Dim, ...], tuple[Dim, ...]]:
+        """Actions and states with the bounds of their spaces, or of all the data where a space has none."""
+        names, bounds = [], []
+        for leaves in (self._actions, self._states):
+            names.append([dim for name, leaf in leaves.items() for dim in dim_names(name, leaf.field)])
+            low = np.concatenate([np.empty(0), *(leaf.low for leaf in leaves.values())])
+            bounds.append((low, np.concatenate([np.empty(0), *(leaf.high for leaf in leaves.values())])))
+        bounded = [(np.abs(low) < _NO_BOUND) & (np.abs(high) < _NO_BOUND) & (low < high) for low, high in bounds]
+        if self._options.contract is None and not all(known.all() for known in bounded):
+            seen = self._seen_bounds(len(names[0]), len(names[1]), report)
+            bounds = [np.where(known, own, data) for known, own, data in zip(bounded, bounds, seen)]
+        return tuple(unnamed_dims(dims, low, high) for dims, (low, high) in zip(names, bounds))
 
     # -- reading ----------------------------------------------------------------------------
 
@@ -224,20 +197,19 @@ class Minari(Source):
             raise episode.problem
         return self.names[index], episode.length
 
-    def _read_actions(self, index: int, start: int, stop: int) -> np.ndarray:
+    def _actions_of(self, index: int, start: int, stop: int) -> np.ndarray:
         name, total = self._steps(index)
-        leaves = self._actions.values()
-        rows = [self._file.numbers(f"{name}/{leaf.key}", start, stop, total, leaf.field) for leaf in leaves]
-        return np.concatenate(rows, axis=1)
+        return self._vectors(_arrays(name, self._actions), start, stop, total)
 
-    def _read_states(self, index: int, start: int, stop: int) -> np.ndarray:
+    def _states_of(self, index: int, start: int, stop: int) -> np.ndarray:
         name, total = self._steps(index)
-        leaves = self._states.values()
-        rows = [self._file.numbers(f"{name}/{leaf.key}", start, stop + 1, total + 1, leaf.field) for leaf in leaves]
-        return np.concatenate([np.empty((stop + 1 - start, 0), np.float32), *rows], axis=1)
+        return self._vectors(_arrays(name, self._states), start, stop + 1, total + 1)
+
+    def _rewards_of(self, index: int, start: int, stop: int) -> np.ndarray | None:
+        name, total = self._steps(index)
+        return self._scalars(f"{name}/rewards", start, stop, total)
 
     def _pictures(self, index: int, start: int, stop: int) -> np.ndarray:
-        """uint8 [stop + 1 - start, H, W, 3]."""
         name, total = self._steps(index)
         file, key, field = self._file, f"{name}/{self._camera.key}", self._camera.field
         array = file.array(key)
@@ -250,6 +222,10 @@ class Minari(Source):
             files = array[start : stop + 1]
         where = file.where(key)
         return np.stack([decode_picture(f.tobytes(), field.size, f"{where}[{start + i}]") for i, f in enumerate(files)])
+
+
+def _arrays(episode: str, leaves: dict[str, _Leaf]) -> list[tuple[str, Field]]:
+    return [(f"{episode}/{leaf.key}", leaf.field) for leaf in leaves.values()]
 
 
 def _data_folder(path: Path) -> Path | None:

@@ -13,12 +13,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jepa_robot.data.derive import UNKNOWN, make_contract, shape_pictures
-from jepa_robot.data.format import Episode
-from jepa_robot.data.source import Source, SourceOptions
+from jepa_robot.data.derive import UNKNOWN, make_contract
+from jepa_robot.data.source import Progress
 from jepa_robot.data.sources.fields import (
     Field,
-    bounds_of_readable,
     choose_camera,
     choose_state,
     dim_names,
@@ -27,6 +25,8 @@ from jepa_robot.data.sources.fields import (
     to_rgb,
 )
 from jepa_robot.data.sources.hdf5 import Hdf5File
+from jepa_robot.data.sources.hdf5_source import Hdf5Source, holds, in_order
+from jepa_robot.data.splits import splits_from_names
 from jepa_robot.errors import DataError
 from jepa_robot.spec import Dim
 
@@ -36,7 +36,7 @@ DEFAULT_CAMERA = "agentview_image"
 # The simulator's truth about the objects, which no robot measures; and all states in one.
 _NOT_PROPRIOCEPTION = ("object", "flat")
 _UNITS = (("eef_pos", "m"), ("eef_quat", "1"), ("joint_pos_cos", "1"), ("joint_pos_sin", "1"))
-_DEMO = re.compile(r"demo_(\d+)")
+_DEMO = re.compile(r"demo_\d+")
 
 
 class _Demo(NamedTuple):
@@ -44,82 +44,44 @@ class _Demo(NamedTuple):
     has_next: bool  # whether the frame after the last action was recorded
 
 
-class Robomimic(Source):
+class Robomimic(Hdf5Source):
     """Demonstrations in a file of robomimic's layout, in the order of their numbers.
 
     The camera is ``agentview_image``, or the first of the pictures; the state is what robomimic's own configurations
     take (`DEFAULT_STATE`), or else every vector of floats but ``object`` and ``flat``. The frame rate is the
-    environment's ``control_freq``. ``recipe`` keeps the environment and the file's filter keys (``mask``).
+    environment's ``control_freq``. ``recipe`` keeps the environment; filter keys (``mask``) are splits.
     """
 
     format = "robomimic"
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
-        if not path.is_file():
-            return False
-        try:
-            file = Hdf5File(path, "")
-        except DataError:
-            return False
-        try:
+        def has_demo(file: Hdf5File) -> bool:
             return file.has("data") and any(_DEMO.fullmatch(name) for name in file.names("data"))
-        except DataError:
-            return False
-        finally:
-            file.close()
 
-    def __init__(self, path: Path, options: SourceOptions = SourceOptions()) -> None:
-        self.path = Path(path)
-        self._options = options
-        self._file = Hdf5File(self.path, "demonstrations in robomimic's layout (HDF5)")
-        try:
-            self._read_index()
-        except BaseException:
-            self.close()
-            raise
-
-    def close(self) -> None:
-        self._file.close()
+        return holds(path, has_demo)
 
     def where(self, index: int) -> str:
         return self._file.where(f"data/{self.names[index]}")
 
-    def read(self, index: int, start: int = 0, stop: int | None = None) -> Episode:
-        stop = int(self.lengths[index]) if stop is None else stop
-        self._demo(index)
-        pictures = self._observations(index, self._camera, start, stop, numbers=False)
-        states = [self._observations(index, key, start, stop, numbers=True) for key in self._state]
-        episode = Episode(
-            frames=shape_pictures(to_rgb(pictures, self._fields[self._camera]), self._options),
-            states=np.concatenate([np.empty((stop - start + 1, 0), np.float32), *states], axis=1),
-            actions=self._actions(index, start, stop),
-        )
-        episode.check_shapes(self.contract, self.where(index))
-        return episode
-
     # -- internals --------------------------------------------------------------------------
 
-    def _read_index(self) -> None:
+    def _open(self) -> Hdf5File:
+        return Hdf5File(self.path, "demonstrations in robomimic's layout (HDF5)")
+
+    def _read_index(self, report: Progress) -> None:
         file = self._file
         if not file.has("data"):
             raise DataError("has no group 'data'", where=self.path, expected="robomimic's layout")
-        numbers = {}
-        for name in file.names("data"):
-            match = _DEMO.fullmatch(name)
-            if match is None:
-                raise DataError(f"has {name!r}", where=file.where("data"), expected="demo_<number>")
-            numbers[name] = int(match[1])
-        if not numbers:
-            raise DataError("holds no episodes", where=file.where("data"), expected="demo_0, demo_1, ...")
-        self.names = sorted(numbers, key=numbers.__getitem__)
+        self.names = in_order(file.names("data"), "demo_", file.where("data"))
         environment = self._environment()
-        self.recipe = {"format": self.format, "env_args": environment, "mask": self._mask()}
+        self.recipe = {"format": self.format, "env_args": environment}
+        self.splits = splits_from_names(self._mask(), self.names, file.where("mask"))
         self._choose_fields()
         self._demos = [self._inspect(index) for index in range(len(self))]
         good = [isinstance(demo, _Demo) for demo in self._demos]
         self.lengths = plausible_lengths([self._length(index) for index in range(len(self))], good)
-        self._make_contract(environment)
+        self._make_contract(environment, report)
 
     def _environment(self) -> dict[str, Any]:
         """What the file says of the environment that it was recorded in; nothing where it does not."""
@@ -221,7 +183,7 @@ class Robomimic(Source):
             raise demo
         return demo
 
-    def _make_contract(self, environment: dict[str, Any]) -> None:
+    def _make_contract(self, environment: dict[str, Any], report: Progress) -> None:
         options, field = self._options, self._fields[self._camera]
         kwargs = environment.get("env_kwargs")
         fps = kwargs.get("control_freq") if isinstance(kwargs, dict) else None
@@ -236,10 +198,9 @@ class Robomimic(Source):
         low, high = np.full(len(names), -1.0), np.full(len(names), 1.0)
         state_low, state_high = np.full(len(states), -1.0), np.full(len(states), 1.0)
         if options.contract is None:
-            seen_low, seen_high = bounds_of_readable(self._all_actions, len(self), len(names))
-            if (seen_low < low).any() or (seen_high > high).any():
-                low, high = seen_low, seen_high
-            state_low, state_high = bounds_of_readable(self._all_states, len(self), len(states))
+            seen, (state_low, state_high) = self._seen_bounds(len(names), len(states), report)
+            if (seen[0] < low).any() or (seen[1] > high).any():
+                low, high = seen
         self.contract = make_contract(
             self.path, options, str(environment.get("env_name") or self.path.stem), self._camera, *field.size, fps,
             tuple(Dim(n, UNKNOWN, UNKNOWN, float(lo), float(hi)) for n, lo, hi in zip(names, low, high)),
@@ -249,28 +210,40 @@ class Robomimic(Source):
             ),
         )
 
-    def _all_actions(self, index: int) -> np.ndarray:
-        return self._actions(index, 0, int(self.lengths[index]))
-
-    def _all_states(self, index: int) -> np.ndarray:
-        stop = int(self.lengths[index])
-        return np.concatenate([self._observations(index, key, 0, stop, numbers=True) for key in self._state], axis=1)
-
-    def _actions(self, index: int, start: int, stop: int) -> np.ndarray:
+    def _actions_of(self, index: int, start: int, stop: int) -> np.ndarray:
         samples = self._demo(index).samples
-        key = f"data/{self.names[index]}/actions"
-        return self._file.numbers(key, start, stop, samples, self._action)
+        return self._vectors([(f"data/{self.names[index]}/actions", self._action)], start, stop, samples)
 
-    def _observations(self, index: int, key: str, start: int, stop: int, numbers: bool) -> np.ndarray:
-        """Rows start to stop, both included; the one after the last action is the last of next_obs."""
-        samples, has_next = self._demo(index)
-        demo, field = f"data/{self.names[index]}", self._fields[key]
-        read = self._file.numbers if numbers else self._file.rows
-        rows = read(f"{demo}/obs/{key}", start, min(stop + 1, samples), samples, field)
-        if not has_next or stop < samples:
+    def _rewards_of(self, index: int, start: int, stop: int) -> np.ndarray | None:
+        return self._scalars(f"data/{self.names[index]}/rewards", start, stop, self._demo(index).samples)
+
+    def _states_of(self, index: int, start: int, stop: int) -> np.ndarray:
+        fields = [(key, self._fields[key]) for key in self._state]
+        demo, samples, below, after = self._rows(index, stop)
+        rows = self._vectors([(f"{demo}/obs/{key}", field) for key, field in fields], start, below, samples)
+        if not after:
             return rows
-        final = read(f"{demo}/next_obs/{key}", samples - 1, samples, samples, field)
-        return np.concatenate([rows, final])
+        final = [(f"{demo}/next_obs/{key}", field) for key, field in fields]
+        return np.concatenate([rows, self._vectors(final, samples - 1, samples, samples)])
+
+    def _pictures(self, index: int, start: int, stop: int) -> np.ndarray:
+        key, field = self._camera, self._fields[self._camera]
+        demo, samples, below, after = self._rows(index, stop)
+        rows = self._file.rows(f"{demo}/obs/{key}", start, below, samples, field)
+        if after:
+            final = self._file.rows(f"{demo}/next_obs/{key}", samples - 1, samples, samples, field)
+            rows = np.concatenate([rows, final])
+        return to_rgb(rows, field)
+
+    def _rows(self, index: int, stop: int) -> tuple[str, int, int, bool]:
+        """Where frames up to ``stop``, included, are.
+
+        Returns:
+            The episode's group, its samples, the row of ``obs`` before which they end, and whether the frame after
+            the last action is among them, which is the last of ``next_obs``.
+        """
+        samples, has_next = self._demo(index)
+        return f"data/{self.names[index]}", samples, min(stop + 1, samples), has_next and stop == samples
 
 
 def _unit(key: str) -> str:

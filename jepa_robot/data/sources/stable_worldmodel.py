@@ -11,12 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from jepa_robot.data.derive import make_contract, shape_pictures, unnamed_dims
-from jepa_robot.data.format import Episode
-from jepa_robot.data.source import Source, SourceOptions
+from jepa_robot.data.derive import make_contract, unnamed_dims
+from jepa_robot.data.source import Progress
 from jepa_robot.data.sources.fields import (
     Field,
-    bounds_of_readable,
     choose_camera,
     choose_state,
     dim_names,
@@ -24,17 +22,18 @@ from jepa_robot.data.sources.fields import (
     to_rgb,
 )
 from jepa_robot.data.sources.hdf5 import Hdf5File
+from jepa_robot.data.sources.hdf5_source import Hdf5Source, holds
 from jepa_robot.data.sources.paths import inside
 from jepa_robot.errors import DataError
 
-LENGTH, OFFSET, ACTION = "ep_len", "ep_offset", "action"
+LENGTH, OFFSET, ACTION, REWARD = "ep_len", "ep_offset", "action", "reward"
 DEFAULT_CAMERA = "pixels"
 # What a robot feels. The columns state and observation often hold what only a simulator knows: ask for them by name.
 DEFAULT_STATE = "proprio"
 _EXPECTED = "a data set of stable-worldmodel (HDF5)"
 
 
-class StableWorldModel(Source):
+class StableWorldModel(Hdf5Source):
     """A file of stable-worldmodel's columns, or the folder with the only such file.
 
     The camera is ``pixels``, or the first of the pictures; the state is ``proprio``, or none. The format does not
@@ -47,46 +46,17 @@ class StableWorldModel(Source):
     @classmethod
     def recognises(cls, path: Path) -> bool:
         try:
-            file = Hdf5File(_file_of(path), _EXPECTED)
+            file = _file_of(path)
         except (DataError, OSError):
             return False
-        try:
-            return {LENGTH, OFFSET} <= set(file.names("/"))
-        except DataError:
-            return False
-        finally:
-            file.close()
-
-    def __init__(self, path: Path, options: SourceOptions = SourceOptions()) -> None:
-        self.path = Path(path)
-        self._options = options
-        self._file = Hdf5File(_file_of(self.path), _EXPECTED)
-        try:
-            self._read_index()
-            self._make_contract()
-        except BaseException:
-            self.close()
-            raise
-
-    def close(self) -> None:
-        self._file.close()
-
-    def read(self, index: int, start: int = 0, stop: int | None = None) -> Episode:
-        stop = int(self.lengths[index]) if stop is None else stop
-        begin, _ = self._span(index)
-        camera = self._fields[self._camera]
-        pictures = self._file.rows(self._camera, begin + start, begin + stop + 1, self._rows, camera)
-        episode = Episode(
-            frames=shape_pictures(to_rgb(pictures, camera), self._options),
-            states=self._read_states(index, start, stop),
-            actions=self._read_actions(index, start, stop),
-        )
-        episode.check_shapes(self.contract, self.where(index))
-        return episode
+        return holds(file, lambda file: {LENGTH, OFFSET} <= set(file.names("/")))
 
     # -- internals --------------------------------------------------------------------------
 
-    def _read_index(self) -> None:
+    def _open(self) -> Hdf5File:
+        return Hdf5File(_file_of(self.path), _EXPECTED)
+
+    def _read_index(self, report: Progress) -> None:
         file, columns = self._file, {}
         names = file.names("/")
         for name in (LENGTH, OFFSET, ACTION):
@@ -128,23 +98,21 @@ class StableWorldModel(Source):
         good = (self._lengths >= 2) & (self._offsets >= 0) & (self._offsets <= self._rows - self._lengths)
         self.lengths = plausible_lengths((self._lengths - 1).tolist(), good.tolist())
         self.recipe = {"format": self.format, "columns": sorted(self._fields)}
+        self._make_contract(report)
 
-    def _make_contract(self) -> None:
+    def _make_contract(self, report: Progress) -> None:
         actions = dim_names(ACTION, self._fields[ACTION])
         states = [dim for name in self._state for dim in dim_names(name, self._fields[name])]
         bounds = [(np.full(len(dims), -1.0), np.full(len(dims), 1.0)) for dims in (actions, states)]
         if self._options.contract is None:
-            bounds = [
-                bounds_of_readable(lambda i: read(i, 0, int(self.lengths[i])), len(self), len(dims))
-                for read, dims in ((self._read_actions, actions), (self._read_states, states))
-            ]
+            bounds = self._seen_bounds(len(actions), len(states), report)
         self.contract = make_contract(
             self.path, self._options, self._file.path.stem, self._camera, *self._fields[self._camera].size, None,
             unnamed_dims(actions, *bounds[0]), unnamed_dims(states, *bounds[1]),
         )
 
-    def _span(self, index: int) -> tuple[int, int]:
-        """First row and number of rows of an episode."""
+    def _first_row(self, index: int) -> int:
+        """First row of an episode, all of whose rows are there."""
         begin, rows = int(self._offsets[index]), int(self._lengths[index])
         if begin < 0 or rows < 0 or begin + rows > self._rows:
             raise DataError(
@@ -156,17 +124,24 @@ class StableWorldModel(Source):
                 f"has {rows} rows, so no action leads from one frame to another", where=self.where(index),
                 expected="at least 2",
             )
-        return begin, rows
+        return begin
 
-    def _read_actions(self, index: int, start: int, stop: int) -> np.ndarray:
-        begin, _ = self._span(index)
-        return self._file.numbers(ACTION, begin + start, begin + stop, self._rows, self._fields[ACTION])
+    def _pictures(self, index: int, start: int, stop: int) -> np.ndarray:
+        begin, field = self._first_row(index), self._fields[self._camera]
+        return to_rgb(self._file.rows(self._camera, begin + start, begin + stop + 1, self._rows, field), field)
 
-    def _read_states(self, index: int, start: int, stop: int) -> np.ndarray:
-        begin, _ = self._span(index)
-        low, high = begin + start, begin + stop + 1
-        rows = [self._file.numbers(name, low, high, self._rows, self._fields[name]) for name in self._state]
-        return np.concatenate([np.empty((high - low, 0), np.float32), *rows], axis=1)
+    def _actions_of(self, index: int, start: int, stop: int) -> np.ndarray:
+        begin = self._first_row(index)
+        return self._vectors([(ACTION, self._fields[ACTION])], begin + start, begin + stop, self._rows)
+
+    def _states_of(self, index: int, start: int, stop: int) -> np.ndarray:
+        begin = self._first_row(index)
+        arrays = [(name, self._fields[name]) for name in self._state]
+        return self._vectors(arrays, begin + start, begin + stop + 1, self._rows)
+
+    def _rewards_of(self, index: int, start: int, stop: int) -> np.ndarray | None:
+        first = self._first_row(index) + 1  # a row has what the action earned that led to its picture
+        return self._scalars(REWARD, first + start, first + stop, self._rows)
 
 
 def _file_of(path: Path) -> Path:

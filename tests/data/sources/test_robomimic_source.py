@@ -84,7 +84,7 @@ def test_the_contract_says_what_the_file_says() -> None:
         low, high = np.concatenate(every).min(0), np.concatenate(every).max(0)
         np.testing.assert_allclose([d.low for d in contract.states[:2]], low[:2], rtol=1e-6)
         np.testing.assert_allclose([d.high for d in contract.states[:2]], high[:2], rtol=1e-6)
-        assert source.recipe["mask"] == {"train": ["demo_0", "demo_10"], "valid": ["demo_2"]}
+        assert {split: found.tolist() for split, found in source.splits.items()} == {"train": [0, 2], "valid": [1]}
         assert source.recipe["env_args"]["env_kwargs"] == {"control_freq": 20}
 
 
