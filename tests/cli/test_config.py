@@ -37,7 +37,7 @@ def tree(tmp_path, monkeypatch):
         ("name=b", "name", "b"),
         ("name=2024", "name", "2024"),
         ("name='a=b c'", "name", "a=b c"),
-        ("name=/tmp/some file.h5", "name", "/tmp/some file.h5"),
+        ("name=../my data/a.h5", "name", "../my data/a.h5"),
         ("fast=false", "fast", False),
         ("sizes=[3]", "sizes", [3]),
         ("note=3", "note", 3),

@@ -14,6 +14,8 @@ from jepa_robot.data.writer import TrajectoryWriter
 from jepa_robot.errors import OutputError
 from jepa_robot.spec import Camera, Contract, Dim
 
+ENV_ARGS = {"env_name": "toy", "type": "gymnasium", "env_kwargs": {}}
+
 
 @pytest.fixture
 def contract() -> Contract:
@@ -43,6 +45,16 @@ def make_episode() -> Callable[..., Episode]:
         )
 
     return make
+
+
+@pytest.fixture
+def path(tmp_path: Path, contract: Contract, make_episode: Callable[..., Episode]) -> Path:
+    """A trajectory file with three episodes of 4, 5 and 6 actions."""
+    path = tmp_path / "toy.h5"
+    with TrajectoryWriter(path, contract, ENV_ARGS, {"task": "toy"}, seed=7) as writer:
+        for i in range(3):
+            writer.append(make_episode(i, steps=4 + i))
+    return path
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import h5py
 import numpy as np
 import pytest
 from damage import attribute, damage, delete, zero_chunk
+from episodes import seeds
 
 from jepa_robot.data import convert as converting
 from jepa_robot.data import read_ahead as reading
@@ -42,11 +43,6 @@ def source(tmp_path, contract, make_episode):
 def spoil_pictures(path, name):
     """Overwrite compressed pictures, so that their checksum fails."""
     zero_chunk(path, f"data/{name}/obs/front")
-
-
-def seeds(path):
-    with TrajectoryReader(path) as reader:
-        return [reader.read(i).seed for i in range(len(reader))]
 
 
 @pytest.mark.parametrize("second_process", [False, True])
