@@ -21,6 +21,8 @@ def _register(short_name: str, entry_point: str, max_episode_steps: int) -> None
 
 
 _register("panda_reach", "jepa_envs.panda_reach:PandaReachEnv", 50)
+_register("push_t", "jepa_envs.push_t:PushTEnv", 300)
+_register("two_rooms", "jepa_envs.two_rooms:TwoRoomsEnv", 100)
 
 
 def make(

@@ -73,11 +73,25 @@ class Simulation:
         mujoco.mj_kinematics(self.model, data)
         mujoco.mj_camlight(self.model, data)
 
-    def _load(self, state: dict[str, Any], data: mujoco.MjData) -> dict[str, np.ndarray]:
-        """Fill data from a state, all or nothing; returns the state's memory."""
+    def check_task(self, state: dict[str, Any]) -> None:
+        """
+        Raises:
+            ValueError: the state is of another task.
+        """
         # States of earlier versions carry no task; there the fields alone have to fit.
         if isinstance(state, dict) and state.get("task", self.task) != self.task:
             raise ValueError(f"is a state of task {state['task']!r}, expected one of {self.task!r}")
+
+    def check_values(self, values: dict[str, np.ndarray]) -> None:
+        """Check that a state's fields, of the right shapes, make sense in this scene; here they always do.
+
+        Raises:
+            ValueError: they do not.
+        """
+
+    def _load(self, state: dict[str, Any], data: mujoco.MjData) -> dict[str, np.ndarray]:
+        """Fill data from a state, all or nothing; returns the state's memory."""
+        self.check_task(state)
         try:
             values = {name: np.asarray(state[name], float) for name in (*self._fields, *self.memory)}
             time = float(state["time"])
@@ -87,6 +101,7 @@ class Simulation:
             shape = (self.memory[name] if name in self.memory else getattr(data, name)).shape
             if value.shape != shape or not np.all(np.isfinite(value)):
                 raise ValueError(f"state has {name} {value.tolist()}, expected finite numbers of shape {shape}")
+        self.check_values(values)
         mujoco.mj_resetData(self.model, data)
         for name in self._fields:
             getattr(data, name)[:] = values[name]

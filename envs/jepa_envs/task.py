@@ -233,6 +233,7 @@ class MujocoGoalTask(gym.Env[dict[str, np.ndarray], np.ndarray], abc.ABC):
 
     def _show(self, state: State) -> None:
         """Give the scene the appearance of a state."""
+        self._simulation.check_task(state)
         appearance = state.get("appearance") if isinstance(state, dict) else None
         if appearance is not None and self._variation is None:
             raise ValueError(f"the state's appearance varies, expected a task made with variation={list(appearance)}")

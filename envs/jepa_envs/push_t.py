@@ -1,0 +1,152 @@
+"""PushT: push the T to where a goal picture shows it, and go there yourself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import gymnasium as gym
+import numpy as np
+
+from jepa_envs.demonstrators import ColouredNoise, NoisyExpert
+from jepa_envs.gl import mujoco
+from jepa_envs.goal_image import Demonstrator, State
+from jepa_envs.push_t_board import AGENT_RADIUS, BOARD, CONTROL_PERIOD, SCENE, UNIT, PushTBoard, clearance, coverage
+from jepa_envs.push_t_demonstrators import PushExpert, PushExplorer, RelativeActions
+from jepa_envs.task import Dim, MujocoGoalTask
+from jepa_envs.variation import load_model
+
+RELATIVE_BOUND = 100.0  # units
+_BLOCK_AREA = 130.0, 382.0  # of the block's place, so that the agent gets behind it on every side
+_AGENT_AREA = 50.0, 462.0
+_BLOCK_MOVES = 40.0, 120.0  # units from start to goal
+_BLOCK_TURNS = np.pi / 3  # at most
+_APART = AGENT_RADIUS + 10.0  # units between the agent's centre and the block
+
+
+class PushTEnv(MujocoGoalTask):
+    """A disc pushes a T on a board of 512 x 512 units (1 mm each, y down) to a pose, at 10 steps a second.
+
+    Geometry, controller and dynamics follow the Push-T of Diffusion Policy (arXiv 2303.04137) and gym-pusht, so that
+    their policies and recordings carry over: the same actions lead to the same places within about a unit.
+
+    ``proprio``, float32 [2]: the agent's x and y, units. The block's pose is to be seen in the picture.
+
+    Action: float32 [2], units: the place (x, y) within the board towards which a PD controller steers the agent
+    (``action="absolute"``), or that place relative to the agent's, within 100 units (``action="relative"``, which is
+    100 times the action of DINO-WM's version).
+
+    Success, as in DINO-WM and JEPA-WMs: agent and block, four coordinates together, within 20 units of the goal and
+    the block's angle within 20 degrees. `distance` is the larger of the two, with a degree counting as a unit.
+    ``info["coverage"]`` is gym-pusht's measure: the share of the goal's T that the block covers (solved there from
+    0.95 on, with the goal at (256, 256, pi/4), which is drawn in green).
+
+    Args: ``action`` as above; the others as `jepa_envs.task.MujocoGoalTask`.
+    """
+
+    name = "push_t"
+    cameras = ("top", "tilted")
+    success_distance = 20 * UNIT
+    metadata = {"render_modes": ["rgb_array"], "render_fps": round(1 / CONTROL_PERIOD)}
+
+    def __init__(
+        self,
+        render_mode: str | None = None,
+        image_size: int = 64,
+        camera: str | None = None,
+        variation: str | Sequence[str] = (),
+        action: Literal["absolute", "relative"] = "absolute",
+    ):
+        if action not in ("absolute", "relative"):
+            raise ValueError(f"action is {action!r}, expected 'absolute' or 'relative'")
+        self._relative = action == "relative"
+        self._board = PushTBoard(load_model(SCENE, variation), self.name)
+        self._board.place(np.array([256.0, 400.0]), np.array([256.0, 200.0, 0.0]))
+        if self._relative:
+            actions = [Dim(f"d{axis}", "mm", -RELATIVE_BOUND, RELATIVE_BOUND, "board") for axis in "xy"]
+        else:
+            actions = [Dim(f"target_{axis}", "mm", 0.0, BOARD, "board") for axis in "xy"]
+        super().__init__(
+            self._board,
+            actions,
+            [Dim(axis, "mm", 0.0, BOARD, "board") for axis in "xy"],
+            render_mode=render_mode,
+            image_size=image_size,
+            camera=camera,
+            variation=variation,
+        )
+
+    def state_at(self, pose: Sequence[float]) -> State:
+        """The state standing still at ``pose`` (agent x, agent y, block x, block y, block angle), as gym-pusht has it.
+
+        Raises:
+            ValueError: it is not five finite numbers on the board.
+        """
+        values = np.asarray(pose, float)
+        if values.shape != (5,) or not np.all(np.isfinite(values)):
+            raise ValueError(f"pose is {values.tolist()}, expected agent x, agent y, block x, block y, block angle")
+        present = self._board.state()
+        self._board.place(values[:2], values[2:])
+        state = self._board.state()
+        self._board.restore(present)
+        self._board.data_of(state)  # checks that it is on the board
+        return state
+
+    def pose_of(self, state: State) -> np.ndarray:
+        """Agent x, agent y, block x, block y, block angle of a state, float64 [5]."""
+        return self._judged(self._board.data_of(state))
+
+    def _proprio_space(self) -> gym.spaces.Box:
+        return gym.spaces.Box(-1.0, BOARD + 1.0, (2,), np.float32)  # a PD controller in discrete time may overshoot
+
+    def _act(self, action: np.ndarray) -> None:
+        if self._relative:
+            action = np.clip(action + self._board.agent_of(self._board.data), 0.0, BOARD)
+        self._board.step(action)
+
+    def _proprio(self, data: mujoco.MjData) -> np.ndarray:
+        return self._board.agent_of(data)
+
+    def _judged(self, data: mujoco.MjData) -> np.ndarray:
+        """Agent x, agent y, block x, block y, block angle [5]."""
+        return np.concatenate([self._board.agent_of(data), self._board.block_of(data)])
+
+    def _distance(self, judged: np.ndarray, goal: np.ndarray) -> float:
+        turn = (judged[4] - goal[4] + np.pi) % (2 * np.pi) - np.pi
+        return UNIT * float(max(np.linalg.norm(judged[:4] - goal[:4]), abs(np.rad2deg(turn))))
+
+    def _info(self) -> dict[str, Any]:
+        return super()._info() | {"coverage": coverage(self._board.block_of(self._board.data), self._goal[2:])}
+
+    def _draw_start_and_goal(self, rng: np.random.Generator) -> tuple[State, State]:
+        """The block's goal is 40 to 120 units and up to 60 degrees from its start; the agent is anywhere beside it."""
+        while True:
+            place, angle = rng.uniform(*_BLOCK_AREA, 2), rng.uniform(-np.pi, np.pi)
+            way, length = rng.uniform(-np.pi, np.pi), rng.uniform(*_BLOCK_MOVES)
+            goal = place + length * np.array([np.cos(way), np.sin(way)])
+            if np.all((goal >= _BLOCK_AREA[0]) & (goal <= _BLOCK_AREA[1])):
+                break
+        states = []
+        for block in (np.append(place, angle), np.append(goal, angle + rng.uniform(-_BLOCK_TURNS, _BLOCK_TURNS))):
+            while True:
+                agent = rng.uniform(*_AGENT_AREA, 2)
+                if clearance(agent, block) >= _APART:
+                    break
+            self._board.place(agent, block)
+            states.append(self._board.state())
+        return states[0], states[1]
+
+    def _demonstrators(self) -> dict[str, Callable[[np.random.Generator], Demonstrator]]:
+        def absolute(demonstrator: Demonstrator, noise: ColouredNoise | None = None) -> Demonstrator:
+            if noise is not None:
+                demonstrator = NoisyExpert(demonstrator, noise, np.zeros(2), np.full(2, BOARD))
+            return RelativeActions(demonstrator, self._board, RELATIVE_BOUND) if self._relative else demonstrator
+
+        def noisy(rng: np.random.Generator) -> Demonstrator:
+            return absolute(PushExpert(self._board), ColouredNoise(rng, np.full(2, rng.uniform(5, 25)), 0.7))
+
+        return {
+            "expert": lambda rng: absolute(PushExpert(self._board)),
+            "noisy": noisy,
+            "explore": lambda rng: absolute(PushExplorer(self._board, rng)),
+        }
