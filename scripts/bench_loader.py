@@ -2,16 +2,19 @@
 
     python scripts/bench_loader.py
     python scripts/bench_loader.py --peer-python ENV/bin/python     # with stable-worldmodel installed in ENV
+    python scripts/bench_loader.py --task Pusher-v5                 # pictures that are easier to compress
     python scripts/bench_loader.py --memory                         # memory on a file of 20 GB
 
-Windows of 8 frames at 224 px with their states and actions, drawn at random, from rendered episodes. All ways are
-measured in turn, in several rounds; ratios are of the medians. Each reads the same content:
+Windows of 8 frames at 224 px with their states and actions, drawn at random, from rendered episodes: of our reaching
+task, whose floor and light are textured, or of one of Gymnasium's own MuJoCo tasks. All ways are measured in turn, in
+several rounds; ratios are of the medians. Each reads the same content:
 
 - robomimic's style: a gzip file, opened for each window and indexed frame by frame;
 - plain h5py on our file: held open, one slice (or one index a frame) of each array;
 - stable-worldmodel: its own writer's file, its own loader, two worker processes;
 - ours: `WindowBatches` in this process with one and two threads, and with two worker processes; the last row is a file
-  without compression. The column 'ours is' takes the fastest of the compressed ones.
+  without compression, as the peer's is. The columns 'ours is' divide the fastest compressed way, and the uncompressed
+  one, by each.
 """
 
 from __future__ import annotations
@@ -33,13 +36,17 @@ import numpy as np
 from jepa_robot.data.dataset import open_trajectories
 from jepa_robot.data.loader import LoaderConfig, WindowBatches
 from jepa_robot.data.reader import TrajectoryReader
+from jepa_robot.data.record import Recorder
 from jepa_robot.data.streamed import SourceSpec
 from jepa_robot.data.writer import TrajectoryWriter
 from jepa_robot.evaluation.collection import collect
 from jepa_robot.evaluation.recipe import Recipe
+from jepa_robot.planning.types import Observation
+from jepa_robot.spec import Camera, Contract, Dim
 
 FRAMES, SIZE, BATCH, STEPS = 8, 224, 16, 30
 KEYS = ("obs/front", "obs/proprio", "actions")
+UNCOMPRESSED = "ours uncompressed, 2 threads"
 
 # Runs in the peer's environment: writes its file once, then answers every line on standard input with samples/s.
 PEER = """
@@ -64,6 +71,33 @@ for _ in sys.stdin:
         next(stream)
     print(batch * batches / (time.perf_counter() - began), flush=True)
 """
+
+
+def record_gymnasium(task: str, path: Path, episodes: int) -> None:
+    """Random actions in a task of Gymnasium's, seen by its own camera."""
+    import gymnasium as gym
+    import jepa_envs.gl  # noqa: F401  (chooses what renders without a display)
+
+    env = gym.make(task, render_mode="rgb_array", width=SIZE, height=SIZE)
+    low, high = env.action_space.low, env.action_space.high
+    contract = Contract(
+        task=task,
+        cameras=(Camera("front", SIZE, SIZE),),
+        fps=float(env.metadata["render_fps"]),
+        actions=tuple(Dim(f"action_{i}", "1", "actuator", float(a), float(b)) for i, (a, b) in enumerate(zip(low, high))),
+        states=tuple(Dim(f"state_{i}", "1", "task", -1e3, 1e3) for i in range(env.observation_space.shape[0])),
+    )
+    env.action_space.seed(0)
+    with Recorder(path, contract) as recorder:
+        for episode in range(episodes):
+            state, _ = env.reset(seed=episode)
+            recorder.start(Observation(env.render(), state.astype(np.float32)))
+            for t in range(STEPS):
+                action = env.action_space.sample()
+                state, *_ = env.step(action)
+                recorder.step(action, Observation(env.render(), state.astype(np.float32), (t + 1) / contract.fps))
+            recorder.end()
+    env.close()
 
 
 def gzip_copy(path: Path, out: Path) -> None:
@@ -186,7 +220,7 @@ def speed(path: Path, folder: Path, episodes: int, rounds: int, count: int, peer
         "ours, 1 thread": Ours(path),
         "ours, 2 threads": Ours(path, threads=2),
         "ours, 2 workers": Ours(path, workers=2),
-        "ours uncompressed, 2 threads": Ours(plain_copy, threads=2),
+        UNCOMPRESSED: Ours(plain_copy, threads=2),
     }
     measured: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(rounds):
@@ -220,6 +254,7 @@ def memory(path: Path, folder: Path, gigabytes: float) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--task", default="panda_reach", help="panda_reach, or a MuJoCo task that Gymnasium knows")
     parser.add_argument("--episodes", type=int, default=40)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--samples", type=int, default=96, help="windows a round and way")
@@ -238,16 +273,20 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         path = folder / "episodes.h5"
-        recipe = Recipe("panda_reach", seed=0, steps=STEPS, mix={"explore": 1.0}, image_size=SIZE)
-        collect(path, recipe, args.episodes)
+        if args.task == "panda_reach":
+            collect(path, Recipe(args.task, seed=0, steps=STEPS, mix={"explore": 1.0}, image_size=SIZE), args.episodes)
+        else:
+            record_gymnasium(args.task, path, args.episodes)
         if args.memory:
             print(json.dumps({"memory_mb": memory(path, folder, args.gigabytes)}, indent=2))
             return
+        bytes_a_frame = path.stat().st_size / (args.episodes * (STEPS + 1))
         found = speed(path, folder, args.episodes, args.rounds, args.samples, args.peer_python)
     best = max(value for name, value in found.items() if name.startswith("ours, "))
-    print(f"{'windows of ' + str(FRAMES) + ' frames, ' + str(SIZE) + ' px':36s}  windows/s   frames/s   ours is")
+    title = f"{args.task}, {FRAMES} frames, {SIZE} px, {bytes_a_frame / 1e3:.0f} kB a frame"
+    print(f"{title:46s} windows/s   frames/s   ours is   uncompressed")
     for name, value in found.items():
-        print(f"{name:36s}  {value:9.0f}  {FRAMES * value:9.0f}   {best / value:5.1f} x")
+        print(f"{name:46s} {value:9.0f}  {FRAMES * value:9.0f}   {best / value:5.1f} x    {found[UNCOMPRESSED] / value:5.1f} x")
 
 
 if __name__ == "__main__":

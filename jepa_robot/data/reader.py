@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -13,11 +15,11 @@ import h5py
 import hdf5plugin  # noqa: F401  (registers the Blosc filter with HDF5)
 import numpy as np
 
+from jepa_robot.data.arrays import StoredArrays
 from jepa_robot.data.derive import choose, crop_of, picture_size, shape_pictures
 from jepa_robot.data.format import REWARDED, STATE_KEY, Episode, text_of
 from jepa_robot.data.journal import journal_path, recover
-from jepa_robot.data.layout import is_own, own_array, own_group, require_stored
-from jepa_robot.data.pictures import StoredPictures
+from jepa_robot.data.layout import DAMAGE, is_own, require_stored
 from jepa_robot.data.source import Progress, Source, SourceOptions, silent
 from jepa_robot.data.splits import read_splits
 from jepa_robot.errors import DataError
@@ -25,9 +27,10 @@ from jepa_robot.spec import Contract
 
 EXPECTED = "recorded trajectories (HDF5)"
 COLLECT = "record it again with `jepa-robot collect`"
-_GROUPS = 1024  # that are kept open, as looking one up takes as long as reading a small array
-# What h5py raises for damaged files, depending on where the damage lies.
-_DAMAGE = (OSError, KeyError, RuntimeError, ValueError, TypeError)
+# Finding an episode takes half as long as reading a window of it, so that what was found is kept, up to this size.
+_REMEMBERED_BYTES = 64 * 2**20
+_BYTES_AN_EPISODE, _BYTES_A_PICTURE = 4_000, 30  # of Python's objects; of where a picture lies and when it was taken
+_FEWEST = 64
 
 
 class TrajectoryReader(Source):
@@ -54,7 +57,7 @@ class TrajectoryReader(Source):
         try:
             with h5py.File(path, "r") as file:
                 return is_own(file, "data") and "contract" in file["data"].attrs
-        except _DAMAGE:
+        except DAMAGE:
             return journal_path(path).exists()  # a write that was cut short is finished by opening it here
 
     def __init__(
@@ -69,11 +72,11 @@ class TrajectoryReader(Source):
         self.path = Path(path)
         self._options = options
         self._h5 = self._open()
-        self._group = lru_cache(_GROUPS)(self._find_group)
-        self._numbers = lru_cache(_GROUPS)(self._read_numbers)
-        self._stored = lru_cache(_GROUPS)(self._find_pictures)
         try:
             self._read_index(allow_empty)
+            entries = self._worth_remembering()
+            self._arrays = StoredArrays(self._h5["data"], entries)
+            self._numbers = lru_cache(entries)(self._read_numbers)
             if contract is not None:
                 contract.require(self.contract, "what is needed", str(path), "use data recorded for this contract")
         except BaseException:
@@ -86,14 +89,14 @@ class TrajectoryReader(Source):
     def read(self, index: int, start: int = 0, stop: int | None = None) -> Episode:
         name, total = self.names[index], int(self.lengths[index])
         stop = total if stop is None else stop
-        numbers = self._numbers(index)
+        frames = self._observations(name, self.contract.camera.name, start, stop, total)
+        attributes = self._attributes(name)
         episode = dataclasses.replace(
-            numbers,
-            frames=self._observations(name, self.contract.camera.name, start, stop, total),
-            states=numbers.states[start : stop + 1],
-            actions=numbers.actions[start:stop],
-            times=None if numbers.times is None else numbers.times[start : stop + 1],
-            rewards=None if numbers.rewards is None else numbers.rewards[start:stop],
+            self._numbers_between(index, start, stop),
+            frames=frames,
+            kind=text_of(attributes.get("kind", "unknown")),
+            seed=int(attributes.get("seed", 0)),
+            rewards=self._array(f"{name}/rewards", slice(start, stop)) if attributes.get(REWARDED, False) else None,
         )
         if len(episode.frames) and episode.frames.ndim == 4 and self._options.image_size is not None:
             episode = dataclasses.replace(episode, frames=shape_pictures(episode.frames, self._options))
@@ -106,6 +109,11 @@ class TrajectoryReader(Source):
             )
         episode.check_shapes(self.contract, self.where(index))
         return episode
+
+    def read_window(self, index: int, start: int, stop: int, step: int, pictures: np.ndarray) -> Episode:
+        if self._options.image_size is None and self._fill(index, range(start, stop + 1, step), pictures):
+            return dataclasses.replace(self._numbers_between(index, start, stop), frames=pictures)
+        return super().read_window(index, start, stop, step, pictures)
 
     def close(self) -> None:
         self._h5.close()
@@ -149,7 +157,7 @@ class TrajectoryReader(Source):
                 for name in names
                 if bool(data[name].attrs.get("complete", True))
             }
-        except _DAMAGE as error:
+        except DAMAGE as error:
             raise self._damaged("data", error) from error
         if "contract" not in attributes:
             raise DataError(
@@ -168,10 +176,17 @@ class TrajectoryReader(Source):
         self.lengths = np.array([lengths[name] for name in self.names], np.int64)
         try:
             self.splits = read_splits(self._h5, self.names, self.path)
-        except _DAMAGE as error:
+        except DAMAGE as error:
             raise self._damaged("mask", error) from error
         if not self.names and not allow_empty:
             raise DataError("holds no complete episode", where=self.path, expected="at least one", mend=COLLECT)
+
+    def _worth_remembering(self) -> int:
+        """Of how many episodes the numbers, and where the pictures lie, are kept in memory."""
+        numbers = 4 * (len(self.contract.actions) + len(self.contract.states))
+        bytes_a_step = numbers + _BYTES_A_PICTURE
+        mean_length = float(self.lengths.mean()) if len(self.lengths) else 0.0
+        return max(_FEWEST, int(_REMEMBERED_BYTES / (_BYTES_AN_EPISODE + bytes_a_step * mean_length)))
 
     def _as_asked(self, contract: Contract) -> Contract:
         """The file's contract with the camera and image size of the options."""
@@ -197,64 +212,47 @@ class TrajectoryReader(Source):
         except (ValueError, TypeError) as error:
             raise DataError(f"attribute {key!r} is not JSON", where=f"{self.path}:data", mend=COLLECT) from error
 
-    def _array(self, name: str, key: str, rows: slice | tuple[()] = (), optional: bool = False) -> Any:
-        try:
-            folder, _, camera = key.partition("/")
-            if camera == self.contract.camera.name:
-                stored = self._stored(f"{name}/{key}")
-                if stored is not None and folder == "final_obs":
-                    return stored.read(0, 1)[0]
-                if stored is not None:
-                    return stored.read(rows.start, min(rows.stop, stored.shape[0]))
-            where = f"{self.path}:data/{name}/{key}"
-            group, _, last = f"{name}/{key}".rpartition("/")
-            holder = self._group(group)
-            array = None if holder is None else own_array(holder, last, where)
-            if array is None:
-                if optional:
-                    return None
-                raise DataError("is missing", where=where, expected="the layout of datasets/README.md", mend=COLLECT)
-            values = array[rows]
-            if values.ndim >= 3:
-                require_stored(array, rows.start if isinstance(rows, slice) else 0, values, where)
-            return values
-        except _DAMAGE as error:
-            raise self._damaged(f"data/{name}/{key}", error) from error
-
     def _read_numbers(self, index: int) -> Episode:
-        """Everything of an episode but its pictures: little enough to be read at once and kept for a while."""
+        """What a window needs but its pictures: little enough to be read at once and kept for a while."""
         name, total = self.names[index], int(self.lengths[index])
         return Episode(
             frames=np.empty(0),
             states=self._observations(name, STATE_KEY, 0, total, total),
-            actions=self._array(name, "actions"),
-            kind=text_of(self._attribute(name, "kind", "unknown")),
-            seed=int(self._attribute(name, "seed", 0)),
-            times=self._array(name, "timestamps", optional=True),
-            rewards=self._array(name, "rewards") if self._attribute(name, REWARDED, False) else None,
+            actions=self._array(f"{name}/actions"),
+            times=self._array(f"{name}/timestamps", optional=True),
         )
 
-    def _find_pictures(self, path: str) -> StoredPictures | None:
-        """The pictures at ``demo_i/obs/<camera>``, where they can be read past the HDF5 library."""
-        group, _, name = path.rpartition("/")
-        holder = self._group(group)
-        array = None if holder is None else own_array(holder, name, f"{self.path}:data/{path}")
-        if array is None or not StoredPictures.readable(array):
-            return None
-        return StoredPictures(array, self._h5.id.get_vfd_handle())
+    def _numbers_between(self, index: int, start: int, stop: int) -> Episode:
+        """Frames ``start`` to ``stop``, both included, without their pictures."""
+        numbers = self._numbers(index)
+        return dataclasses.replace(
+            numbers,
+            states=numbers.states[start : stop + 1],
+            actions=numbers.actions[start:stop],
+            times=None if numbers.times is None else numbers.times[start : stop + 1],
+        )
 
-    def _find_group(self, path: str) -> h5py.Group | None:
-        """``demo_i`` or ``demo_i/obs``; None where there is none."""
-        above, _, name = path.rpartition("/")
-        holder = self._group(above) if above else self._h5["data"]
-        return None if holder is None else own_group(holder, name, f"{self.path}:data/{path}")
+    def _fill(self, index: int, rows: range, pictures: np.ndarray) -> bool:
+        """Put pictures into an array, where they are stored in a way that allows it."""
+        total, final = int(self.lengths[index]), rows[-1] == self.lengths[index]
+        recorded, last = (f"{self.names[index]}/{group}/{self.contract.camera.name}" for group in ("obs", "final_obs"))
+        parts = [(recorded, total, rows[: len(rows) - final], pictures)]
+        if final:
+            parts.append((last, 1, range(1), pictures[-1:]))
+        for key, count, wanted, out in parts:
+            with self._reading(key):
+                stored = self._arrays.pictures(key)
+                if stored is None or stored.shape != (count, *out.shape[1:]):
+                    return False
+                stored.read(wanted, out)
+        return True
 
     def _observations(self, name: str, key: str, start: int, stop: int, total: int) -> np.ndarray:
         """Rows start to stop, both included; the last of all is the final observation."""
-        observations = self._array(name, f"obs/{key}", slice(start, min(stop + 1, total)))
+        observations = self._array(f"{name}/obs/{key}", slice(start, min(stop + 1, total)))
         if stop < total:
             return observations
-        final = self._array(name, f"final_obs/{key}")
+        final = self._array(f"{name}/final_obs/{key}")
         if observations.shape[1:] != final.shape or observations.dtype != final.dtype:
             raise DataError(
                 f"is {final.dtype} {list(final.shape)}",
@@ -264,11 +262,35 @@ class TrajectoryReader(Source):
             )
         return np.concatenate([observations, final[None]])
 
-    def _attribute(self, name: str, key: str, default: Any) -> Any:
+    def _array(self, key: str, rows: slice | tuple[()] = (), optional: bool = False) -> Any:
+        with self._reading(key):
+            stored = self._arrays.pictures(key) if key.endswith(f"/{self.contract.camera.name}") else None
+            if stored is not None:
+                wanted = range(rows.start, min(rows.stop, stored.shape[0])) if isinstance(rows, slice) else range(1)
+                pictures = np.empty((len(wanted), *stored.shape[1:]), np.uint8)
+                stored.read(wanted, pictures)
+                return pictures if isinstance(rows, slice) else pictures[0]
+            values = self._arrays.read(key, rows)
+            if values is not None and np.ndim(values) >= 3:
+                array = h5py.Dataset(self._arrays.find(key))
+                require_stored(array, rows.start if isinstance(rows, slice) else 0, values, f"{self.path}:data/{key}")
+        if values is None and not optional:
+            raise DataError(
+                "is missing", where=f"{self.path}:data/{key}", expected="the layout of datasets/README.md", mend=COLLECT
+            )
+        return values
+
+    def _attributes(self, name: str) -> dict[str, Any]:
+        with self._reading(name):
+            return dict(self._arrays.attributes(name))
+
+    @contextlib.contextmanager
+    def _reading(self, key: str) -> Iterator[None]:
+        """Turn what h5py raises for damaged files into an error that names the key."""
         try:
-            return self._group(name).attrs.get(key, default)
-        except _DAMAGE as error:
-            raise self._damaged(f"data/{name}", error) from error
+            yield
+        except DAMAGE as error:
+            raise self._damaged(f"data/{key}", error) from error
 
     def _damaged(self, key: str, error: BaseException) -> DataError:
         return DataError(
