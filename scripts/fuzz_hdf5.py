@@ -136,7 +136,7 @@ def main() -> int:
                 counts[outcome] += 1
                 if outcome not in _GOOD or options.verbose and outcome == "refused":
                     print(text, flush=True)
-        print(f"{sample.name}: " + ", ".join(f"{counts[k]} {k}" for k in (*_GOOD, "raised", "crashed", "hung")))
+        print(f"{sample.name}: " + ", ".join(f"{counts[k]} {k}" for k in (*_GOOD, "raised", "crashed", "hung")), flush=True)
         failures += sum(count for outcome, count in counts.items() if outcome not in _GOOD)
     return 1 if failures else 0
 

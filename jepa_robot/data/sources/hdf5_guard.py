@@ -24,7 +24,9 @@ from typing import NamedTuple
 
 from jepa_robot.errors import DataError
 
-_MOST = 8  # keys of one file that kill: with more, nothing of it is read
+PATIENCE = 3.0  # seconds of processor time for one key
+IDLE = 5.0  # seconds without a question after which the other process ends
+_MOST = 4  # keys of one file that kill: with more, nothing of it is read
 _MEND = "copy the file again"
 
 
@@ -68,7 +70,7 @@ def remember(known: dict[KnownFile, dict[str, str]]) -> None:
 
 def refuse(path: Path, key: str, what: str) -> DataError:
     """The error for a key that must not be touched."""
-    return DataError(f"is damaged: it {what}", where=f"{path}:{key}" if key else path, mend=_MEND)
+    return DataError(f"cannot be read: damaged, it {what}", where=f"{path}:{key}" if key else path, mend=_MEND)
 
 
 @functools.cache
@@ -145,7 +147,7 @@ class _Walker:
         self._notes, self._errors = tempfile.TemporaryFile(), tempfile.TemporaryFile()
         self._process = subprocess.Popen(
             # Not as a module: that would import the package. A session of its own: Ctrl-C is not meant for it.
-            [sys.executable, "-P", str(program), str(self._notes.fileno())],
+            [sys.executable, "-P", str(program), str(self._notes.fileno()), str(PATIENCE), str(IDLE)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, start_new_session=True,
             pass_fds=[self._notes.fileno()], env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},
         )

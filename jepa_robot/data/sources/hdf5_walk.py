@@ -8,6 +8,7 @@ package, so that it starts quickly.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import math
@@ -18,13 +19,12 @@ import signal
 import struct
 import sys
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 import h5py
 
-PATIENCE = 3.0  # seconds of processor time for one key
-MEMORY = 8 * 2**30  # bytes of address space
-_IDLE = 5.0  # seconds without a request after which it ends
+_MEMORY = 8  # GiB of address space
+_PER_ENTRY = 1e-5  # seconds of processor time that an entry of an index may take; it takes a fifth of that
 _ROWS = 16  # of an array whose values are in the file's heap, read at a time
 _BLOSC = 32001
 # What h5py raises for damaged files: the reader will meet the same errors, and say so.
@@ -42,13 +42,14 @@ class Walk:
         path: the file.
         avoid: keys that are not touched, nor what lies below them.
         notes: descriptor of the file that says which key is touched.
+        patience: seconds of processor time for one key.
 
     Attributes:
         unsafe: what is wrong with keys, where it was found out without dying of it.
     """
 
-    def __init__(self, path: str, avoid: Iterable[str], notes: int):
-        self._path, self._avoid, self._notes = path, set(avoid), notes
+    def __init__(self, path: str, avoid: Iterable[str], notes: int, patience: float):
+        self._path, self._avoid, self._notes, self._patience = path, set(avoid), notes, patience
         self._seen: set[int] = set()  # addresses: a group may be below itself
         self._ahead: list[tuple[str, h5py.h5g.GroupID, bytes]] = []
         self.unsafe: dict[str, str] = {}
@@ -81,14 +82,18 @@ class Walk:
         except Unsafe as error:
             self.unsafe[key] = str(error)
         except MemoryError:
-            self.unsafe[key] = f"needs more than {MEMORY // 2**30} GiB of memory to be read"
+            self.unsafe[key] = f"needs more than {_MEMORY} GiB of memory to be read"
         except _DAMAGE:
             return
 
     def _touch(self, key: str) -> None:
         note = key.encode("utf-8", "surrogateescape")
         os.pwrite(self._notes, len(note).to_bytes(4, "little") + note, 0)
-        _go_on()
+        self._go_on()
+
+    def _go_on(self, entries: int = 0) -> None:
+        """Be patient anew, and more so for an index of many entries."""
+        signal.setitimer(signal.ITIMER_PROF, self._patience + entries * _PER_ENTRY)
 
     def _attributes(self, node: h5py.h5g.GroupID | h5py.h5d.DatasetID) -> None:
         """Read all attributes as `Hdf5File` does."""
@@ -101,11 +106,13 @@ class Walk:
                     continue
 
     def _members(self, key: str, group: h5py.h5g.GroupID) -> None:
-        for name in _each_once(group.links.iterate):
+        with _index():
+            names = _each_once(group.links.iterate)
+        for name in names:
             child = f"{key}/{name.decode('utf-8', 'surrogateescape')}".lstrip("/")
             if child in self._avoid:
                 continue
-            _go_on()
+            self._go_on()
             try:
                 link = group.links.get_info(name)
             except _DAMAGE:
@@ -144,35 +151,54 @@ class Walk:
         Raises:
             Unsafe: one does not.
         """
-        filters = [properties.get_filter(i)[0] for i in range(properties.get_nfilters())]
-        if not array.get_num_chunks() or not filters:
-            return
+        entries = math.prod(-(-rows // chunk) for rows, chunk in zip(array.shape, properties.get_chunk()))
+        self._go_on(min(entries, os.path.getsize(self._path) // 8))
+        filters = [properties.get_filter(i) for i in range(properties.get_nfilters())]
+        with _index():
+            count = array.get_num_chunks()
+        if not count or not filters or array.dtype.hasobject:
+            return  # objects are of another size in the file; they are all read anyway
         size = array.get_type().get_size() * math.prod(properties.get_chunk())
-        if filters[-1] == h5py.h5z.FILTER_DEFLATE:
-            # The first says it for all: a damaged chunk has another checksum, and a damaged header concerns all.
-            size += 4 * filters.count(h5py.h5z.FILTER_FLETCHER32)
-            mask, packed = array.read_direct_chunk(array.get_chunk_info(0).chunk_offset)
-            found = size if mask else _inflated(packed, size + 1)
-            if found != size:
-                raise Unsafe(f"has a chunk of {found} bytes, expected {size}")
-        elif filters[-1] == _BLOSC:
-            with open(self._path, "rb") as file:
-                array.chunk_iter(lambda chunk: _check_blosc(file.fileno(), chunk, size))
+        checksum = 4 * (h5py.h5z.FILTER_FLETCHER32 in [number for number, *_ in filters])
+        last, _, parameters, _ = filters[-1]
+        if last == h5py.h5z.FILTER_LZF and len(parameters) > 2:
+            _require_size(parameters[2] or size, size)
+
+        def check(chunk: h5py.h5d.StoreInfo) -> None:
+            if chunk.filter_mask >> len(filters) - 1:  # stored without the last filter
+                _require_size(chunk.size, size, size + checksum)
+            elif last == _BLOSC:
+                head = os.pread(file.fileno(), 16, chunk.byte_offset)
+                if len(head) == 16:
+                    plain, packed = struct.unpack("<4x I 4x I", head)
+                    _require_size(plain if packed <= chunk.size else packed, size)
+
+        with open(self._path, "rb") as file, _index():
+            array.chunk_iter(check)
+        first = array.get_chunk_info(0)
+        if last == h5py.h5z.FILTER_DEFLATE and not first.filter_mask:
+            # It says it for all: a damaged chunk has another checksum, and a damaged header concerns all.
+            packed = array.read_direct_chunk(first.chunk_offset)[1]
+            with contextlib.suppress(zlib.error):  # HDF5 notices that, too
+                _require_size(len(zlib.decompressobj().decompress(packed, size + checksum + 1)), size + checksum)
 
 
-def _check_blosc(file: int, chunk: h5py.h5d.StoreInfo, size: int) -> None:
-    """Raise Unsafe where a chunk's header claims another size than ``size``, or more than was stored."""
-    head = os.pread(file, 16, chunk.byte_offset)
-    if chunk.filter_mask or len(head) < 16:
-        return
-    plain, packed = struct.unpack("<4x I 4x I", head)
-    if plain != size or packed > chunk.size:
-        raise Unsafe(f"has a chunk of {plain} bytes, expected {size}")
+@contextlib.contextmanager
+def _index() -> Iterator[None]:
+    """What an index that cannot be gone through leads to was not looked at, and may be found in other ways.
+
+    Raises:
+        Unsafe: it cannot.
+    """
+    try:
+        yield
+    except _DAMAGE as error:
+        raise Unsafe(f"has an index that leads nowhere ({error})") from error
 
 
-def _go_on() -> None:
-    """Let `PATIENCE` begin anew."""
-    signal.setitimer(signal.ITIMER_PROF, PATIENCE)
+def _require_size(found: int, *expected: int) -> None:
+    if found not in expected:
+        raise Unsafe(f"has a chunk of {found} bytes, expected {expected[0]}")
 
 
 def _each_once(iterate: Callable) -> list[bytes]:
@@ -192,26 +218,19 @@ def _each_once(iterate: Callable) -> list[bytes]:
     return list(names)
 
 
-def _inflated(packed: bytes, most: int) -> int:
-    """To how many bytes gzip's stream unpacks; ``most`` - 1 where it is damaged, which HDF5 notices."""
-    try:
-        return len(zlib.decompressobj().decompress(packed, most))
-    except zlib.error:
-        return most - 1
-
-
-def main(notes: int) -> None:
-    """Answer requests until there are no more, or none for a while."""
+def main(notes: int, patience: float, idle: float) -> None:
+    """Answer requests until there are no more, or none for ``idle`` seconds."""
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _, most = resource.getrlimit(resource.RLIMIT_AS)
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY if most == resource.RLIM_INFINITY else min(MEMORY, most), most))
-    while select.select([sys.stdin], [], [], _IDLE)[0]:
+    memory = _MEMORY * 2**30
+    resource.setrlimit(resource.RLIMIT_AS, (memory if most == resource.RLIM_INFINITY else min(memory, most), most))
+    while select.select([sys.stdin], [], [], idle)[0]:
         line = sys.stdin.buffer.raw.readline()  # unbuffered, as select does not see what lies in a buffer
         if not line:
             return
         request = json.loads(line)
-        walk = Walk(request["path"], request["avoid"], notes)
+        walk = Walk(request["path"], request["avoid"], notes, patience)
         walk.run()
         signal.setitimer(signal.ITIMER_PROF, 0)
         sys.stdout.write(json.dumps(walk.unsafe) + "\n")
@@ -219,4 +238,4 @@ def main(notes: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(int(sys.argv[1]), float(sys.argv[2]), float(sys.argv[3]))
