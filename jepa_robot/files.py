@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from jepa_robot.errors import JepaRobotError, OutputError
+from jepa_robot.errors import OutputError
 
 
 @contextlib.contextmanager
@@ -20,27 +20,17 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         OutputError: the folder cannot be made, the disk is full, or writing is not permitted.
     """
     target = Path(path)
-    temporary: Path | None = None
-    try:
+    with _output_errors(target, "path"), contextlib.ExitStack() as cleanup:
         target.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.stem}-", suffix=f".tmp{target.suffix}")
         os.close(handle)
         temporary = Path(name)
+        cleanup.callback(temporary.unlink, missing_ok=True)
         yield temporary
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
         os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, target)
-    except JepaRobotError:
-        raise
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise OutputError(
-            f"cannot be written ({reason})", where=target, mend="free space there or choose another output path"
-        ) from error
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -54,23 +44,25 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     """
     target = Path(path)
     require_free(target)
-    temporary: Path | None = None
-    try:
+    with _output_errors(target, "folder"), contextlib.ExitStack() as cleanup:
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}-", suffix=".tmp"))
+        cleanup.callback(shutil.rmtree, temporary, ignore_errors=True)
         yield temporary
         os.chmod(temporary, 0o777 & ~_umask())
         os.rename(temporary, target)
-    except JepaRobotError:
-        raise
+
+
+@contextlib.contextmanager
+def _output_errors(target: Path, kind: str) -> Iterator[None]:
+    """What the operating system refuses in the block is one line about ``target``, a path or a folder."""
+    try:
+        yield
     except OSError as error:
         reason = error.strerror or str(error)
         raise OutputError(
-            f"cannot be written ({reason})", where=target, mend="free space there or choose another output folder"
+            f"cannot be written ({reason})", where=target, mend=f"free space there or choose another output {kind}"
         ) from error
-    finally:
-        if temporary is not None:
-            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def require_free(folder: str | os.PathLike[str]) -> None:

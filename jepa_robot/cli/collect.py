@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 from tqdm import tqdm
 
-from jepa_robot.cli.options import SEED
+from jepa_robot.cli.options import SEED, json_option
 from jepa_robot.errors import ConfigError
 
 # No expert: once it has arrived it stands still, and most of its frames show no action's effect.
@@ -38,7 +38,7 @@ _PLAIN_LINES = 10
     show_default=True,
     help="Of the pictures; gzip is what every HDF5 reader understands.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output and nothing else.")
+@json_option
 def command(
     task: str,
     episodes: int,

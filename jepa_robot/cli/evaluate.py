@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from tqdm import tqdm
 
-from jepa_robot.cli.options import SEED
+from jepa_robot.cli.options import SEED, checkpoint_option, json_option, overrides_argument
 from jepa_robot.files import atomic_folder, atomic_path, require_free
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ Results = dict[str, list["EpisodeResult"]]
 @click.option("--task", help="Task to evaluate in.  [default: panda_reach]")
 @click.option("--episodes", type=click.IntRange(1, 100_000), default=100, show_default=True, help="Start/goal pairs.")
 @click.option("--seed", type=SEED, default=0, show_default=True, help="Which start/goal pairs.")
-@click.option("--checkpoint", help="A .safetensors file or a shipped name.  [default: the task's shipped one]")
+@checkpoint_option
 @click.option("--max-steps", type=click.IntRange(min=1), help="Actions before an episode ends.  [default: the task's]")
 @click.option(
     "--out",
@@ -33,8 +33,8 @@ Results = dict[str, list["EpisodeResult"]]
     help="Folder, new or empty, for results.json, episodes.csv and a strip of every failed episode.",
 )
 @click.option("--record", is_flag=True, help="Keep the figures in the checkpoint's header, where `info` shows them.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output and nothing else.")
-@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+@json_option
+@overrides_argument
 def command(
     task: str | None,
     episodes: int,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from jepa_robot.cli.options import SEED
+from jepa_robot.cli.options import SEED, json_option
 from jepa_robot.errors import OutputError
 from jepa_robot.evaluation.goal_picture import GoalPicture, start_and_goal
 
@@ -22,7 +22,7 @@ from jepa_robot.evaluation.goal_picture import GoalPicture, start_and_goal
     help="PNG to write.  [default: TASK_seedSEED.png]",
 )
 @click.option("--force", is_flag=True, help="Replace the file if it exists.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option
 def command(task: str, seed: int, output: Path | None, force: bool, as_json: bool) -> None:
     """Draw a goal picture of a task: what its camera sees once the goal is reached.
 

@@ -8,12 +8,13 @@ from typing import Any
 
 import click
 
+from jepa_robot.cli.options import json_option
 from jepa_robot.spec import Contract, Dim
 
 
 @click.command("info")
 @click.argument("checkpoint", default="panda_reach")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option
 def command(checkpoint: str, as_json: bool) -> None:
     """Print what CHECKPOINT was trained on and what it reaches.
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from jepa_robot.cli.options import SEED
+from jepa_robot.cli.options import SEED, checkpoint_option, json_option, overrides_argument
 from jepa_robot.files import atomic_folder, atomic_path, require_free
 
 if TYPE_CHECKING:
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 )
 @click.option("--task", help="Task to plan in.  [default: panda_reach]")
 @click.option("--seed", type=SEED, default=0, show_default=True, help="Start state and sampling.")
-@click.option("--checkpoint", help="A .safetensors file or a shipped name.  [default: the task's shipped one]")
+@checkpoint_option
 @click.option("--max-steps", type=click.IntRange(min=1), help="Actions before giving up.  [default: the task's]")
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
     help="Folder for strip.png, recording.rrd and result.json, new or empty.  [default: outputs/plan/TIME]",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output and nothing else.")
-@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+@json_option
+@overrides_argument
 def command(
     goal_path: Path,
     task: str | None,

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from jepa_robot.cli.options import json_option
+
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
@@ -23,7 +25,7 @@ PIXEL_GRID = 16
 @click.option("--valid-fraction", default=0.1, type=click.FloatRange(0, 1, min_open=True, max_open=True),
               show_default=True, help="Episodes held out for the figures, where the data declare no split.")
 @click.option("--seed", default=0, show_default=True, help="Of the split and of the random weights.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option
 def command(checkpoint: str, data: Path, valid_fraction: float, seed: int, as_json: bool) -> None:
     """Measure what CHECKPOINT's encoder keeps of the robot's state.
 

@@ -40,9 +40,7 @@ class Recorder:
         compression: as in `TrajectoryWriter`.
 
     Raises:
-        DataError: the existing file cannot be read, or is open elsewhere.
-        ContractError: the existing file has another contract.
-        OutputError: the file cannot be written.
+        DataError, ContractError, OutputError: as `TrajectoryWriter`.
     """
 
     def __init__(

@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from command_line import assert_refused
 
 from jepa_robot.data.dataset import load_arrays
-from jepa_robot.data.normalisation import split_episodes, statistics
+from jepa_robot.data.normalisation import statistics
+from jepa_robot.data.splits import split_episodes
 from jepa_robot.data.format import Episode
 from jepa_robot.data.writer import TrajectoryWriter
 from jepa_robot.models import checkpoint
@@ -136,18 +138,11 @@ def test_a_world_model_s_encoder(call, tiny_checkpoint, tmp_path):
     assert {"r2_x", "r2_y", "r2_z", "r2_gripper"} <= set(found["encoder"])
 
 
-def refused(result, *words):
-    code, out, err = result
-    assert code == 2 and out == "" and len(err.strip().splitlines()) == 1 and "unexpected" not in err, err
-    for word in words:
-        assert word in err, err
-
-
 def test_wrong_use(call, encoder, data, tmp_path):
-    refused(call("probe", encoder), "--data")
-    refused(call("probe", "nothing", "--data", data), "nothing", "no such checkpoint")
-    refused(call("probe", encoder, "--data", "nothing.h5"), "nothing.h5", "no such file")
-    refused(call("probe", encoder, "--data", data, "--valid-fraction", 1), "--valid-fraction")
-    refused(call("probe", encoder, "--data", write(tmp_path / "one.h5", episodes=1)), "1 episode", "at least 2")
+    assert_refused(call("probe", encoder), "--data")
+    assert_refused(call("probe", "nothing", "--data", data), "nothing", "no such checkpoint")
+    assert_refused(call("probe", encoder, "--data", "nothing.h5"), "nothing.h5", "no such file")
+    assert_refused(call("probe", encoder, "--data", data, "--valid-fraction", 1), "--valid-fraction")
+    assert_refused(call("probe", encoder, "--data", write(tmp_path / "one.h5", episodes=1)), "1 episode", "at least 2")
     other = dataclasses.replace(CONTRACT, fps=2.0)
-    refused(call("probe", encoder, "--data", write(tmp_path / "slow.h5", other, 2)), "fps", "2.0", "5.0")
+    assert_refused(call("probe", encoder, "--data", write(tmp_path / "slow.h5", other, 2)), "fps", "2.0", "5.0")

@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from jepa_robot.cli.data.progress import opening, progress
 from jepa_robot.cli.data.source_options import source_options
+from jepa_robot.cli.options import json_option
 from jepa_robot.data.format import COMPRESSIONS
 from jepa_robot.data.source import SourceOptions
 from jepa_robot.errors import DataError
@@ -27,7 +28,7 @@ from jepa_robot.errors import DataError
     help="Of the pictures; gzip is what every HDF5 reader understands.",
 )
 @click.option("--skip-broken", is_flag=True, help="Leave out, and name, episodes that are damaged or impossible.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
+@json_option
 def command(
     path: Path,
     format: str | None,

@@ -8,13 +8,14 @@ from pathlib import Path
 import click
 
 from jepa_robot.cli.data.progress import progress
+from jepa_robot.cli.options import json_option
 
 
 @click.command("merge")
 @click.argument("parts", metavar="FILE.h5 FILE.h5...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="HDF5 file to write.")
 @click.option("--without-splits", is_flag=True, help="Leave out what the files declare to be for training and validation.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
+@json_option
 def command(parts: tuple[Path, ...], output: Path, without_splits: bool, as_json: bool) -> None:
     """Join files of the same contract into one; their episodes are numbered anew, in the order given.
 

@@ -8,12 +8,13 @@ from pathlib import Path
 import click
 
 from jepa_robot.cli.data.progress import progress
+from jepa_robot.cli.options import json_option
 
 
 @click.command("repair")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="New file; FILE.repaired.h5 unless given.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on standard output.")
+@json_option
 def command(file: Path, output: Path | None, as_json: bool) -> None:
     """Recover the complete episodes of FILE (HDF5, ours or another).
 

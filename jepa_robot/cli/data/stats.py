@@ -13,7 +13,7 @@ import click
 from jepa_robot.cli.data.progress import opened, progress
 from jepa_robot.cli.data.source_options import source_options
 from jepa_robot.cli.data.tables import table
-from jepa_robot.cli.options import SEED
+from jepa_robot.cli.options import SEED, json_option
 from jepa_robot.data.source import SourceOptions
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ COLUMNS = ("mean", "std", "min", "p1", "p50", "p99", "max")
     help="Share of the episodes that training holds out, and that are left out here, where SOURCE declares no split.",
 )
 @click.option("--seed", type=SEED, default=0, show_default=True, help="Of the split, as in training.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option
 def command(
     path: Path, format: str | None, options: SourceOptions, valid_fraction: float, seed: int, as_json: bool
 ) -> None:
