@@ -115,7 +115,9 @@ class Info:
         """
         found = {}
         written = self._raw.get("splits") or {}
-        for split, text in written.items() if isinstance(written, dict) else [("splits", written)]:
+        if not isinstance(written, dict):
+            raise DataError(f"splits are {written!r}", where=self.path, expected="a table")
+        for split, text in written.items():
             match = re.fullmatch(r"(\d+):(\d+)", str(text))
             if match is None:
                 raise DataError(f"split {split!r} is {text!r}", where=self.path, expected="'start:stop', two numbers")
