@@ -11,7 +11,18 @@ import numpy as np
 from jepa_envs.demonstrators import ColouredNoise, NoisyExpert
 from jepa_envs.gl import mujoco
 from jepa_envs.goal_image import Demonstrator, State
-from jepa_envs.push_t_board import AGENT_RADIUS, BOARD, CONTROL_PERIOD, SCENE, UNIT, PushTBoard, clearance, coverage
+from jepa_envs.push_t_board import (
+    AGENT_RADIUS,
+    BOARD,
+    CONTROL_PERIOD,
+    SCENE,
+    UNIT,
+    PushTBoard,
+    agent_of,
+    block_of,
+    clearance,
+    coverage,
+)
 from jepa_envs.push_t_demonstrators import PushExpert, PushExplorer, RelativeActions
 from jepa_envs.task import Dim, MujocoGoalTask
 from jepa_envs.variation import load_model
@@ -101,22 +112,22 @@ class PushTEnv(MujocoGoalTask):
 
     def _act(self, action: np.ndarray) -> None:
         if self._relative:
-            action = np.clip(action + self._board.agent_of(self._board.data), 0.0, BOARD)
+            action = np.clip(action + agent_of(self._board.data.qpos), 0.0, BOARD)
         self._board.step(action)
 
     def _proprio(self, data: mujoco.MjData) -> np.ndarray:
-        return self._board.agent_of(data)
+        return agent_of(data.qpos)
 
     def _judged(self, data: mujoco.MjData) -> np.ndarray:
         """Agent x, agent y, block x, block y, block angle [5]."""
-        return np.concatenate([self._board.agent_of(data), self._board.block_of(data)])
+        return np.concatenate([agent_of(data.qpos), block_of(data.qpos)])
 
     def _distance(self, judged: np.ndarray, goal: np.ndarray) -> float:
         turn = (judged[4] - goal[4] + np.pi) % (2 * np.pi) - np.pi
         return UNIT * float(max(np.linalg.norm(judged[:4] - goal[:4]), abs(np.rad2deg(turn))))
 
     def _info(self) -> dict[str, Any]:
-        return super()._info() | {"coverage": coverage(self._board.block_of(self._board.data), self._goal[2:])}
+        return super()._info() | {"coverage": coverage(block_of(self._board.data.qpos), self._goal[2:])}
 
     def _draw_start_and_goal(self, rng: np.random.Generator) -> tuple[State, State]:
         """The block's goal is 40 to 120 units and up to 60 degrees from its start; the agent is anywhere beside it."""
@@ -140,13 +151,13 @@ class PushTEnv(MujocoGoalTask):
         def absolute(demonstrator: Demonstrator, noise: ColouredNoise | None = None) -> Demonstrator:
             if noise is not None:
                 demonstrator = NoisyExpert(demonstrator, noise, np.zeros(2), np.full(2, BOARD))
-            return RelativeActions(demonstrator, self._board, RELATIVE_BOUND) if self._relative else demonstrator
+            return RelativeActions(demonstrator, RELATIVE_BOUND) if self._relative else demonstrator
 
         def noisy(rng: np.random.Generator) -> Demonstrator:
-            return absolute(PushExpert(self._board), ColouredNoise(rng, np.full(2, rng.uniform(5, 25)), 0.7))
+            return absolute(PushExpert(), ColouredNoise(rng, np.full(2, rng.uniform(5, 25)), 0.7))
 
         return {
-            "expert": lambda rng: absolute(PushExpert(self._board)),
+            "expert": lambda rng: absolute(PushExpert()),
             "noisy": noisy,
-            "explore": lambda rng: absolute(PushExplorer(self._board, rng)),
+            "explore": lambda rng: absolute(PushExplorer(rng)),
         }

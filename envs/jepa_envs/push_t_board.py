@@ -74,14 +74,16 @@ class PushTBoard(Simulation):
             if not (-1 <= x <= BOARD + 1 and -1 <= y <= BOARD + 1):
                 raise ValueError(f"the {name} is at ({x:.0f}, {y:.0f}), expected on the board, 0 to {BOARD:.0f}")
 
-    def agent_of(self, data: mujoco.MjData) -> np.ndarray:
-        """The agent's (x, y) float64 [2]."""
-        return data.qpos[_AGENT] / UNIT
 
-    def block_of(self, data: mujoco.MjData) -> np.ndarray:
-        """The block's (x, y, angle) float64 [3], the angle within [0, 2 pi)."""
-        angle = data.qpos[_ANGLE] % (2 * np.pi)
-        return np.append(data.qpos[_BLOCK] / UNIT - rotation(angle) @ CENTRE_OF_MASS, angle)
+def agent_of(qpos: np.ndarray) -> np.ndarray:
+    """The agent's (x, y) float64 [2]."""
+    return qpos[_AGENT] / UNIT
+
+
+def block_of(qpos: np.ndarray) -> np.ndarray:
+    """The block's (x, y, angle) float64 [3], the angle within [0, 2 pi)."""
+    angle = qpos[_ANGLE] % (2 * np.pi)
+    return np.append(qpos[_BLOCK] / UNIT - rotation(angle) @ CENTRE_OF_MASS, angle)
 
 
 def rotation(angle: float) -> np.ndarray:
@@ -93,31 +95,31 @@ def rotation(angle: float) -> np.ndarray:
 def coverage(block: np.ndarray, goal: np.ndarray) -> float:
     """Share of the T at pose ``goal`` that the T at pose ``block`` covers; poses are (x, y, angle)."""
     first, second = (
-        [corners @ rotation(pose[2]).T + pose[:2] for corners in (BAR, STEM)] for pose in (block, goal)
+        [(corners @ rotation(pose[2]).T + pose[:2]).tolist() for corners in (BAR, STEM)] for pose in (block, goal)
     )
-    whole = sum(_area(corners) for corners in (BAR, STEM))
+    whole = sum(_area(corners.tolist()) for corners in (BAR, STEM))
     return sum(_area(_clip(a, b)) for a in first for b in second) / whole
 
 
-def _area(corners: np.ndarray) -> float:
-    """Area of a polygon [N, 2] (shoelace formula)."""
-    x, y = corners.T
-    return float(abs(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1))) / 2)
+def _area(corners: list[list[float]]) -> float:
+    """Area of a polygon (shoelace formula)."""
+    return abs(sum(x * v - y * u for (x, y), (u, v) in zip(corners, corners[1:] + corners[:1]))) / 2
 
 
-def _clip(polygon: np.ndarray, window: np.ndarray) -> np.ndarray:
-    """Intersection [N, 2] of two convex polygons of the same sense (Sutherland and Hodgman, 1974)."""
-    for a, b in zip(window, np.roll(window, -1, axis=0), strict=True):
-        edge = b - a
-        side = edge[0] * (polygon[:, 1] - a[1]) - edge[1] * (polygon[:, 0] - a[0])
-        kept: list[np.ndarray] = []
-        for i in range(len(polygon)):
-            j = (i + 1) % len(polygon)
-            if side[i] >= 0:
-                kept.append(polygon[i])
-            if (side[i] >= 0) != (side[j] >= 0):
-                kept.append(polygon[i] + side[i] / (side[i] - side[j]) * (polygon[j] - polygon[i]))
-        polygon = np.array(kept).reshape(-1, 2)
+def _clip(polygon: list[list[float]], window: list[list[float]]) -> list[list[float]]:
+    """Intersection of two convex polygons of the same sense (Sutherland and Hodgman, 1974)."""
+    for (x, y), (u, v) in zip(window, window[1:] + window[:1]):
+        inside = [(u - x) * (q - y) - (v - y) * (p - x) for p, q in polygon]
+        kept = []
+        for i, (p, q) in enumerate(polygon):
+            before = inside[i - 1]
+            if (before >= 0) != (inside[i] >= 0):
+                r, s = polygon[i - 1]
+                share = before / (before - inside[i])
+                kept.append([r + share * (p - r), s + share * (q - s)])
+            if inside[i] >= 0:
+                kept.append([p, q])
+        polygon = kept
     return polygon
 
 

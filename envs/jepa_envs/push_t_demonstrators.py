@@ -6,7 +6,16 @@ import numpy as np
 from scipy.sparse.csgraph import shortest_path
 
 from jepa_envs.goal_image import Demonstrator, State
-from jepa_envs.push_t_board import AGENT_RADIUS, BOARD, CENTRE_OF_MASS, PushTBoard, clearance, nearest_of_block, rotation
+from jepa_envs.push_t_board import (
+    AGENT_RADIUS,
+    BOARD,
+    CENTRE_OF_MASS,
+    agent_of,
+    block_of,
+    clearance,
+    nearest_of_block,
+    rotation,
+)
 
 _INERTIA = 3000.0  # of the block, for a mass of 1
 _ARM = 57.0  # units that count as much as a radian: 20 degrees as much as 20 units
@@ -55,6 +64,12 @@ _APPROACH = _POINTS - (_SAFE + 1.0) * _NORMALS
 _FROM_CORNERS = _lengths(_CORNERS, _APPROACH)
 
 
+def _poses(state: State) -> tuple[np.ndarray, np.ndarray]:
+    """The agent's (x, y) and the block's (x, y, angle)."""
+    qpos = np.asarray(state["qpos"])
+    return agent_of(qpos), block_of(qpos)
+
+
 class PushExpert:
     """Pushes the block to its goal, then goes to the agent's.
 
@@ -63,19 +78,17 @@ class PushExpert:
     quasi-static one, so that it has to look again and again.
 
     Args:
-        board: what the states are of.
         stride: units that the agent walks in a step.
         good_enough: units (and degrees) from its goal at which the block is left alone.
     """
 
-    def __init__(self, board: PushTBoard, stride: float = 22.0, good_enough: float = 5.0):
-        self._board, self._stride, self._good_enough = board, stride, good_enough
+    def __init__(self, stride: float = 22.0, good_enough: float = 5.0):
+        self._stride, self._good_enough = stride, good_enough
         self._pushing: int | None = None
 
     def act(self, state: State, goal_state: State) -> np.ndarray:
-        data, goal_data = self._board.data_of(state), self._board.data_of(goal_state)
-        agent, block = self._board.agent_of(data), self._board.block_of(data)
-        goal_agent, goal_block = self._board.agent_of(goal_data), self._board.block_of(goal_data)
+        agent, block = _poses(state)
+        goal_agent, goal_block = _poses(goal_state)
         turn = rotation(block[2])
         here = (agent - block[:2]) @ turn  # in the block's frame, like all that follows
         error = self._error(block, goal_block)
@@ -146,19 +159,17 @@ class PushExplorer:
     """Walks from place to place, most of them on the block, at a speed of its own: it touches the block often.
 
     Args:
-        board: what the states are of.
         rng: source of randomness.
         at_block: share of the places that are on the block or near it.
     """
 
-    def __init__(self, board: PushTBoard, rng: np.random.Generator, at_block: float = 0.7):
-        self._board, self._rng, self._at_block = board, rng, at_block
+    def __init__(self, rng: np.random.Generator, at_block: float = 0.7):
+        self._rng, self._at_block = rng, at_block
         self._stride = rng.uniform(10.0, 40.0)
         self._place: np.ndarray | None = None
 
     def act(self, state: State, goal_state: State) -> np.ndarray:
-        data = self._board.data_of(state)
-        agent, block = self._board.agent_of(data), self._board.block_of(data)
+        agent, block = _poses(state)
         if self._place is None or np.linalg.norm(self._place - agent) < 15.0 or self._rng.random() < 0.05:
             if self._rng.random() < self._at_block:
                 centre = block[:2] + rotation(block[2]) @ CENTRE_OF_MASS
@@ -177,13 +188,12 @@ class RelativeActions:
 
     Args:
         demonstrator: its actions are places on the board.
-        board: what the states are of.
         bound: largest action.
     """
 
-    def __init__(self, demonstrator: Demonstrator, board: PushTBoard, bound: float):
-        self._demonstrator, self._board, self._bound = demonstrator, board, bound
+    def __init__(self, demonstrator: Demonstrator, bound: float):
+        self._demonstrator, self._bound = demonstrator, bound
 
     def act(self, state: State, goal_state: State) -> np.ndarray:
-        action = self._demonstrator.act(state, goal_state) - self._board.agent_of(self._board.data_of(state))
+        action = self._demonstrator.act(state, goal_state) - _poses(state)[0]
         return np.clip(action, -self._bound, self._bound).astype(np.float32)

@@ -31,6 +31,7 @@ class Simulation:
     def __init__(self, model: mujoco.MjModel, task: str, memory: dict[str, Any] | None = None):
         self.model = model
         self.data = mujoco.MjData(model)
+        self._aside = mujoco.MjData(model)  # made once: that costs more than to fill it
         self.task = task
         self.memory = {name: np.array(value, float) for name, value in (memory or {}).items()}
         self._fields = [name for name in _FIELDS if getattr(self.data, name).size]
@@ -56,17 +57,16 @@ class Simulation:
         self.update_positions(self.data)
 
     def data_of(self, state: dict[str, Any]) -> mujoco.MjData:
-        """New data that stands at a state, to look at it without touching the simulation.
+        """Data that stands at a state, to look at it without touching the simulation; good until the next call.
 
         Only positions are computed; for contacts or forces call ``mujoco.mj_forward`` on it.
 
         Raises:
             ValueError: the state is not one of this simulation.
         """
-        data = mujoco.MjData(self.model)
-        self._load(state, data)
-        self.update_positions(data)
-        return data
+        self._load(state, self._aside)
+        self.update_positions(self._aside)
+        return self._aside
 
     def update_positions(self, data: mujoco.MjData) -> None:
         """Bring bodies, geoms, sites, cameras and lights up to ``data.qpos``: mj_step leaves them one step behind."""

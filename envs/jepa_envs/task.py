@@ -266,7 +266,7 @@ class MujocoGoalTask(gym.Env[dict[str, np.ndarray], np.ndarray], abc.ABC):
 
     @abc.abstractmethod
     def _judged(self, data: mujoco.MjData) -> np.ndarray:
-        """What success is judged by, of data with up-to-date positions."""
+        """What success is judged by, of data with up-to-date positions: numbers of its own, no views of the data."""
 
     @abc.abstractmethod
     def _distance(self, judged: np.ndarray, goal: np.ndarray) -> float:
