@@ -56,7 +56,7 @@ class LatentStore:
         size = math.prod(shape) * DTYPE.itemsize
         if size <= self.memory_gb * 1e9:
             return torch.empty(shape, dtype=DTYPE)
-        logger.info("the encoder's latents, %.1f GB, are kept in a file in %s while this runs", size / 1e9, self.folder)
+        logger.info("the encoder's latents, %.3g GB, are kept in a file in %s while this runs", size / 1e9, self.folder)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=self.folder) as file:
@@ -64,6 +64,6 @@ class LatentStore:
                 return torch.from_numpy(np.memmap(file, np.float16, "r+", shape=shape))
         except OSError as error:
             raise OutputError(
-                f"has no room for {size / 1e9:.1f} GB of latents ({error.strerror})", where=self.folder,
+                f"cannot hold {size / 1e9:.3g} GB of latents ({error.strerror})", where=self.folder,
                 mend="choose another out=FOLDER, or raise loader.memory_gb if there is as much memory",
             ) from error

@@ -17,6 +17,7 @@ from jepa_robot.models.masked_predictor import MaskedPredictorConfig
 from jepa_robot.models.world_model import MetricConfig, ModelConfig, WorldModel
 from jepa_robot.spec import Camera, Contract, Dim
 from jepa_robot.training.dynamics import DynamicsConfig
+from jepa_robot.training.latents import LatentStore
 from jepa_robot.training.masks import MaskConfig
 from jepa_robot.training.pretrain import PretrainConfig, PretrainStage
 from jepa_robot.training.world import WorldConfig, WorldStage
@@ -111,13 +112,14 @@ def world_stage(
     """A new stage, the same every time."""
 
     def make(
-        joint: bool = False, seed: int = 3, dtype: str = "fp32", model: WorldModel | None = None, stop_gradient: bool | None = None
+        joint: bool = False, seed: int = 3, dtype: str = "fp32", model: WorldModel | None = None, stop_gradient: bool | None = None,
+        store: LatentStore = LatentStore(),
     ) -> WorldStage:
         held = not joint if stop_gradient is None else stop_gradient  # as in configs/train
         config = WorldConfig(
             dynamics=dataclasses.replace(dynamics, stop_gradient=held), joint=joint, batch_size=4, frames=4, variance=0.5, covariance=0.02, encoder_lr=0.5,
             lr=1e-3, weight_decay=0.04, warmup=0.1, decay=0.5,
         )
-        return WorldStage(arrays, np.arange(5), np.array([5]), model or world_model(), config, seed, CPU, dtype)
+        return WorldStage(arrays, np.arange(5), np.array([5]), model or world_model(), config, seed, CPU, dtype, store=store)
 
     return make
