@@ -23,7 +23,7 @@ def jepa_robot(capfd: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
     return call
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def contract() -> Contract:
     """The contract of the reach task, without normalisation, written out by hand."""
     metres = dict(unit="m", frame="base")

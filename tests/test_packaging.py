@@ -80,17 +80,6 @@ def test_the_configuration_is_found_from_any_folder(tmp_path):
     assert done.stdout == "panda_reach\n", done.stderr
 
 
-@pytest.mark.parametrize("module", ["jepa_robot", "jepa_robot.planning", "jepa_robot.models"])
-def test_a_robot_s_computer_loads_no_simulator_and_no_tools(module):
-    code = (
-        f"import sys, {module}; "
-        "bad = {'mujoco', 'jepa_envs', 'hydra', 'rerun', 'h5py', 'gymnasium', 'click'} & set(sys.modules); "
-        "assert not bad, bad"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-
-
 def test_the_wheel_holds_packages_configurations_and_data(tmp_path):
     """Builds the file list that the wheel is made of, without an isolated build environment."""
     builder = pytest.importorskip("hatchling.builders.wheel", reason="hatchling is only there to build")

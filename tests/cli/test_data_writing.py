@@ -94,30 +94,44 @@ def test_convert_wrong_use(call, contract, args, message):
     assert not Path("out.h5").exists()
 
 
+@pytest.fixture(scope="module")
+def large(contract, tmp_path_factory):
+    """200 episodes, enough for a second process; of one colour, so that they are soon written."""
+    camera, state = contract.camera, (contract.state_low + contract.state_high) / 2
+    states, actions = np.repeat(state[None], 121, 0), np.zeros((120, len(contract.actions)), np.float32)
+    path = tmp_path_factory.mktemp("large") / "in.h5"
+    with TrajectoryWriter(path, contract, {}) as writer:
+        for seed in range(200):
+            frames = np.full((121, camera.height, camera.width, 3), seed, np.uint8)
+            writer.append(Episode(frames, states, actions, "x", seed))
+    return path
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_convert_interrupted(tmp_path, contract, number):
+def test_convert_interrupted(call, large, tmp_path):
     """With the second process at work: complete episodes are left, nobody stays behind, and it goes on."""
-    source, path = write(tmp_path / "in.h5", contract, range(200), steps=120, compression="blosc"), tmp_path / "out.h5"
-    command = [sys.executable, "-m", "jepa_robot.cli.main", "data", "convert", str(source), str(path)]
-    command += ["--compression", "gzip"]  # slow enough to be interrupted
-    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True)
-    assert "/200 episodes" in process.stderr.readline()
-    process.send_signal(number)
-    err = process.stderr.read()  # to the end: the second process has closed it, too
-    code = process.wait()
-    if number == signal.SIGKILL:
-        assert code == -signal.SIGKILL
-    else:
-        assert code == 130 and err.splitlines()[-1] == "interrupted" and "Traceback" not in err
-    with TrajectoryReader(path, allow_empty=True) as reader:
-        done = len(reader)
-    assert done < 200 and (done >= 20 or number == signal.SIGKILL)
-    began = time.monotonic()
-    while _group_is_alive(process.pid):
-        assert time.monotonic() - began < 30
-        time.sleep(0.05)
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    path, done = tmp_path / "out.h5", 0
+    args = ["data", "convert", str(large), str(path), "--compression", "gzip"]  # slow enough to be interrupted
+    command = [sys.executable, "-m", "jepa_robot.cli.main", *args]
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+        process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True)
+        assert "/200 episodes" in process.stderr.readline()
+        process.send_signal(number)
+        err = process.stderr.read()  # to the end: the second process has closed it, too
+        code = process.wait()
+        if number == signal.SIGKILL:
+            assert code == -signal.SIGKILL
+        else:
+            assert code == 130 and err.splitlines()[-1] == "interrupted" and "Traceback" not in err
+        with TrajectoryReader(path) as reader:
+            assert len(reader) < 200 and (len(reader) > done or number == signal.SIGKILL and len(reader) == done)
+            done = len(reader)
+        deadline = time.monotonic() + 30
+        while _group_is_alive(process.pid):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    code, out, _ = call(*args)
+    assert code == 0 and f"converted {200 - done} episodes" in out
     with TrajectoryReader(path) as reader:
         assert [reader.read(i, 0, 1).seed for i in range(len(reader))] == list(range(200))
 
