@@ -82,14 +82,18 @@ class Hdf5File:
         """What a group holds, sorted; nothing of it is opened.
 
         Raises:
-            DataError: missing, or not a group.
+            DataError: missing, not a group, or names in it are no text.
         """
         group = self._find(key)
         if not isinstance(group, h5py.Group):
             what = "is missing" if group is None else "is an array"
             raise DataError(what, where=self.where(key), expected="a group")
         with self.reading(key):
-            return sorted(group)
+            names = list(group)
+        strange = [name for name in names if isinstance(name, bytes)]
+        if strange:
+            raise DataError(f"holds {strange[0]!r}, which is not UTF-8", where=self.where(key), mend="copy the file again")
+        return sorted(names)
 
     def attributes(self, key: str) -> dict[str, Any]:
         """All attributes of a group or an array; texts are str.
