@@ -1,4 +1,4 @@
-"""The latents of all frames of a data set, for training on a frozen encoder: in memory, or in a file where they are many."""
+"""The latents of all frames of a data set, for training on a frozen encoder: in memory, or in a file if they are many."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from jepa_robot.cli.options import json_option
 @click.command("merge")
 @click.argument("parts", metavar="FILE.h5 FILE.h5...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="HDF5 file to write.")
-@click.option("--without-splits", is_flag=True, help="Leave out what the files declare to be for training and validation.")
+@click.option("--without-splits", is_flag=True, help="Leave out which episodes are declared to be for training.")
 @json_option
 def command(parts: tuple[Path, ...], output: Path, without_splits: bool, as_json: bool) -> None:
     """Join files of the same contract into one; their episodes are numbered anew, in the order given.

@@ -77,7 +77,7 @@ class Hdf5Source(Source):
     # -- what a format needs ----------------------------------------------------------------
 
     def _vectors(self, arrays: Iterable[tuple[str, Field]], start: int, stop: int, total: int) -> np.ndarray:
-        """Rows ``start`` to ``stop`` (excluded) of arrays of numbers with ``total`` rows, side by side: float32 [n, D]."""
+        """Rows ``start`` to ``stop`` (excluded) of arrays of ``total`` rows of numbers, side by side: float32 [n, D]."""
         columns = [self._file.numbers(key, start, stop, total, field) for key, field in arrays]
         return np.concatenate([np.empty((stop - start, 0), np.float32), *columns], axis=1)
 

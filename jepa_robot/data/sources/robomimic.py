@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -218,32 +219,33 @@ class Robomimic(Hdf5Source):
         return self._scalars(f"data/{self.names[index]}/rewards", start, stop, self._demo(index).samples)
 
     def _states_of(self, index: int, start: int, stop: int) -> np.ndarray:
-        fields = [(key, self._fields[key]) for key in self._state]
-        demo, samples, below, after = self._rows(index, stop)
-        rows = self._vectors([(f"{demo}/obs/{key}", field) for key, field in fields], start, below, samples)
-        if not after:
-            return rows
-        final = [(f"{demo}/next_obs/{key}", field) for key, field in fields]
-        return np.concatenate([rows, self._vectors(final, samples - 1, samples, samples)])
+        def read(group: str, first: int, last: int, samples: int) -> np.ndarray:
+            return self._vectors([(f"{group}/{key}", self._fields[key]) for key in self._state], first, last, samples)
+
+        return self._frames(index, start, stop, read)
 
     def _pictures(self, index: int, start: int, stop: int) -> np.ndarray:
         key, field = self._camera, self._fields[self._camera]
-        demo, samples, below, after = self._rows(index, stop)
-        rows = self._file.rows(f"{demo}/obs/{key}", start, below, samples, field)
-        if after:
-            final = self._file.rows(f"{demo}/next_obs/{key}", samples - 1, samples, samples, field)
-            rows = np.concatenate([rows, final])
-        return to_rgb(rows, field)
 
-    def _rows(self, index: int, stop: int) -> tuple[str, int, int, bool]:
-        """Where frames up to ``stop``, included, are.
+        def read(group: str, first: int, last: int, samples: int) -> np.ndarray:
+            return self._file.rows(f"{group}/{key}", first, last, samples, field)
 
-        Returns:
-            The episode's group, its samples, the row of ``obs`` before which they end, and whether the frame after
-            the last action is among them, which is the last of ``next_obs``.
+        return to_rgb(self._frames(index, start, stop, read), field)
+
+    def _frames(
+        self, index: int, start: int, stop: int, read: Callable[[str, int, int, int], np.ndarray]
+    ) -> np.ndarray:
+        """Frames ``start`` to ``stop``, both included; the one after the last action is the last of ``next_obs``.
+
+        Args:
+            read: called with (``obs`` or ``next_obs`` of the episode, first row, row to stop before, rows in all).
         """
         samples, has_next = self._demo(index)
-        return f"data/{self.names[index]}", samples, min(stop + 1, samples), has_next and stop == samples
+        demo = f"data/{self.names[index]}"
+        rows = read(f"{demo}/obs", start, min(stop + 1, samples), samples)
+        if not has_next or stop < samples:
+            return rows
+        return np.concatenate([rows, read(f"{demo}/next_obs", samples - 1, samples, samples)])
 
 
 def _unit(key: str) -> str:
