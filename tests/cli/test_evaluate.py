@@ -3,6 +3,7 @@ import json
 import shutil
 
 import pytest
+from command_line import assert_refused
 
 from jepa_robot.errors import OutputError
 from jepa_robot.evaluation.goal_picture import start_and_goal
@@ -133,5 +134,4 @@ def weights(path):
 def test_wrong_options(call, tiny_checkpoint, tmp_path, args, word):
     (tmp_path / "used").mkdir()
     (tmp_path / "used/file").write_text("mine")
-    code, out, err = evaluate(call, tiny_checkpoint, *args)
-    assert code == 2 and out == "" and word in err and len(err.strip().splitlines()) == 1
+    assert_refused(evaluate(call, tiny_checkpoint, *args), word)

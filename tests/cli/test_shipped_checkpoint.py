@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from command_line import assert_refused
 from PIL import Image
 
 from jepa_robot.evaluation.tasks import Task
@@ -38,9 +39,8 @@ def test_pictures_of_something_else_are_refused(call, tmp_path, change):
     """A black one, a mirrored one and one in other light."""
     picture = np.array(Image.open(GOAL).convert("RGB"))
     Image.fromarray(change(picture).astype(np.uint8)).save(tmp_path / "other.png")
-    code, out, err = call("plan", "--goal", "other.png", "--out", "run", "--json")
-    assert (code, out) == (2, "") and len(err.splitlines()) == 1
-    assert "goal picture: is unlike everything that the model was trained on (novelty" in err
+    outcome = call("plan", "--goal", "other.png", "--out", "run", "--json")
+    assert_refused(outcome, "goal picture: is unlike everything that the model was trained on (novelty")
     assert not (tmp_path / "run").exists()
 
 

@@ -51,22 +51,6 @@ def test_split():
     assert [len(part) for part in split_episodes(3, 0.0, seed=0)] == [3, 0]
 
 
-def test_statistics(arrays, make_episode):
-    """Of the given episodes only, and without the row after an episode's last action."""
-    episodes = [make_episode(i, STEPS[i]) for i in (0, 2)]
-    contract = statistics(arrays, np.array([0, 2]))
-    actions = np.concatenate([e.actions for e in episodes])
-    states = np.concatenate([e.states for e in episodes])
-    pixels = np.concatenate([e.frames for e in episodes]) / 255.0
-    np.testing.assert_allclose([d.mean for d in contract.actions], actions.mean(0), atol=1e-7)
-    np.testing.assert_allclose([d.std for d in contract.actions], actions.std(0), rtol=1e-5)
-    np.testing.assert_allclose([d.mean for d in contract.states], states.mean(0), rtol=1e-5)
-    np.testing.assert_allclose([d.std for d in contract.states], states.std(0), rtol=1e-5)
-    np.testing.assert_allclose(contract.camera.mean, pixels.mean((0, 1, 2)), rtol=1e-6)
-    np.testing.assert_allclose(contract.camera.std, pixels.std((0, 1, 2)), rtol=1e-6)
-    assert arrays.contract.differences(contract) == []
-
-
 def test_statistics_of_a_constant(arrays):
     arrays.states[:, 1] = 0.5
     dim = statistics(arrays, np.arange(4)).states[1]

@@ -280,7 +280,9 @@ def test_statistics_are_those_of_the_windows(both, written):
         np.testing.assert_allclose([d.mean for d in contract.actions], actions.mean(0), atol=1e-7)
         np.testing.assert_allclose([d.std for d in contract.actions], actions.std(0), rtol=1e-5)
         np.testing.assert_allclose(contract.camera.mean, pixels.mean((0, 1, 2)), rtol=1e-6)
+        np.testing.assert_allclose(contract.camera.std, pixels.std((0, 1, 2)), rtol=1e-6)
         assert contract.action_repeat == skip
+        assert skip > 1 or both.contract.differences(contract) == []
 
 
 def test_augmentation_is_the_same_for_all_frames_of_a_window():
