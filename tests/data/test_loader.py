@@ -173,7 +173,8 @@ def test_workers_change_nothing(files):
     """Order, augmentation and resumption, with processes that open the files themselves."""
     data = open_trajectories(files, memory_gb=0.0)
     config = LoaderConfig(augment=Augment(shift=2, brightness=0.3))
-    wanted = [(b.index.tolist(), b.frames) for b in itertools.islice(WindowBatches(data, np.arange(6), 3, 4, 1, config), 8)]
+    alone = WindowBatches(data, np.arange(6), 3, 4, 1, config)
+    wanted = [(batch.index.tolist(), batch.frames) for batch in itertools.islice(alone, 8)]
     batches = WindowBatches(data, np.arange(6), 3, 4, 1, dataclasses.replace(config, workers=2))
     for batch, (index, frames) in zip(itertools.islice(batches, 5), wanted):
         assert batch.index.tolist() == index and torch.equal(batch.frames, frames)

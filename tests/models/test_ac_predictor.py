@@ -18,7 +18,8 @@ def window(seed=0, batch=2, frames=FRAMES):
     generator = torch.Generator().manual_seed(seed)
     latents = torch.randn(batch, frames, TOKENS, WIDTH, generator=generator)
     latents = torch.nn.functional.layer_norm(latents, (WIDTH,))
-    return latents, torch.randn(batch, frames, 2, generator=generator), torch.randn(batch, frames, 3, generator=generator)
+    actions, states = (torch.randn(batch, frames, dims, generator=generator) for dims in (2, 3))
+    return latents, actions, states
 
 
 # -- an independent implementation, one number after the other ---------------------------------------------

@@ -166,7 +166,10 @@ def test_truncated(path, read, size):
 
 
 @pytest.mark.parametrize(
-    "content", [b"not a checkpoint at all", struct.pack("<Q", 2**40) + b"{}", struct.pack("<Q", 8) + b"not json", b"\x00" * 64]
+    "content",
+    [
+        b"not a checkpoint at all", struct.pack("<Q", 2**40) + b"{}", struct.pack("<Q", 8) + b"not json", b"\x00" * 64,
+    ],
 )
 def test_not_safetensors(tmp_path, content):
     path = tmp_path / "file.safetensors"
@@ -284,7 +287,8 @@ def test_contract_with_impossible_values(path, change, word):
 
 def test_models_of_other_contracts_differ_in_shape(random_model, contract, tmp_path):
     """One action more: the weights of one contract cannot be loaded as the other's."""
-    more = dataclasses.replace(contract, actions=(*contract.actions, dataclasses.replace(contract.actions[0], name="dx2")))
+    another = dataclasses.replace(contract.actions[0], name="dx2")
+    more = dataclasses.replace(contract, actions=(*contract.actions, another))
     checkpoint.save(tmp_path / "more.safetensors", random_model(more), "world_model", more, [], {})
     rewrite(tmp_path / "more.safetensors", lambda header: header["contract"]["actions"].pop())
     assert "predictor.action_embed.weight" in refused(lambda: load(tmp_path / "more.safetensors"))

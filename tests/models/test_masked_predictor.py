@@ -50,7 +50,8 @@ def test_samples_do_not_see_each_other(predictor):
     together = predictor(visible, seen, hidden)
     for b in range(2):
         part = slice(b, b + 1)
-        torch.testing.assert_close(predictor(visible[part], seen[part], hidden[part]), together[part], atol=1e-5, rtol=0)
+        alone = predictor(visible[part], seen[part], hidden[part])
+        torch.testing.assert_close(alone, together[part], atol=1e-5, rtol=0)
 
 
 def test_the_mask_token_learns(predictor):

@@ -149,7 +149,8 @@ def batches(count, seed=0):
     """[count, 5, 3, N=2, D=4] with means and scales of each token and dimension's own."""
     generator = torch.Generator().manual_seed(seed)
     scale, mean = torch.rand(2, 4, generator=generator) + 0.5, torch.randn(2, 4, generator=generator)
-    return torch.randn(count, 5, 3, 2, 4, generator=generator) * scale + mean + torch.randn(count, 1, 1, 2, 4, generator=generator)
+    varied = torch.randn(count, 5, 3, 2, 4, generator=generator) * scale + mean
+    return varied + torch.randn(count, 1, 1, 2, 4, generator=generator)
 
 
 @pytest.mark.parametrize("count", [1, 2, 20])

@@ -46,7 +46,9 @@ def test_reset_forgets():
     assert steps_until_arrival(rule, [1.0, 0.5, 0.25]) is None
 
 
-@pytest.mark.parametrize("values", [(0, 0.1, 2, None), (3, 1.0, 2, None), (3, -0.1, 2, None), (3, 0.1, 2, -1.0), (3, 0.1, 0.9, None)])
+@pytest.mark.parametrize(
+    "values", [(0, 0.1, 2, None), (3, 1.0, 2, None), (3, -0.1, 2, None), (3, 0.1, 2, -1.0), (3, 0.1, 0.9, None)]
+)
 def test_wrong_settings(values):
     with pytest.raises(ConfigError, match="expected"):
         ArrivalRule(*values)

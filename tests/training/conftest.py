@@ -51,7 +51,8 @@ def arrays(contract: Contract) -> TrajectoryArrays:
         states[:, t + 1] = np.clip(states[:, t] + actions[:, t], 0, 1)
     states, actions = states.reshape(-1, 2), actions.reshape(-1, 2)
     axis = (np.arange(SIZE) + 0.5) / SIZE
-    spot = np.exp(-(((axis[None, :, None] - states[:, 1, None, None]) ** 2 + (axis - states[:, 0, None, None]) ** 2) / 0.02))
+    right, down = axis - states[:, 0, None, None], axis[None, :, None] - states[:, 1, None, None]
+    spot = np.exp(-(down**2 + right**2) / 0.02)
     ground = rng.uniform(0, 100, (SIZE, SIZE, 3))
     frames = (ground + 155 * spot[..., None]).astype(np.uint8)
     return TrajectoryArrays(
@@ -66,7 +67,8 @@ def world_model(arrays: TrajectoryArrays) -> Callable[..., WorldModel]:
 
     def make(seed: int = 0) -> WorldModel:
         torch.manual_seed(seed)
-        config = ModelConfig(ENCODER, PredictorConfig(width=12, depth=1, heads=2, max_frames=4), MetricConfig(hidden=8, dims=2))
+        predictor = PredictorConfig(width=12, depth=1, heads=2, max_frames=4)
+        config = ModelConfig(ENCODER, predictor, MetricConfig(hidden=8, dims=2))
         return WorldModel(statistics(arrays, np.arange(5)), config)
 
     return make
@@ -112,14 +114,15 @@ def world_stage(
     """A new stage, the same every time."""
 
     def make(
-        joint: bool = False, seed: int = 3, dtype: str = "fp32", model: WorldModel | None = None, stop_gradient: bool | None = None,
-        store: LatentStore = LatentStore(),
+        joint: bool = False, seed: int = 3, dtype: str = "fp32", model: WorldModel | None = None,
+        stop_gradient: bool | None = None, store: LatentStore = LatentStore(),
     ) -> WorldStage:
         held = not joint if stop_gradient is None else stop_gradient  # as in configs/train
         config = WorldConfig(
-            dynamics=dataclasses.replace(dynamics, stop_gradient=held), joint=joint, batch_size=4, frames=4, variance=0.5, covariance=0.02, encoder_lr=0.5,
-            lr=1e-3, weight_decay=0.04, warmup=0.1, decay=0.5,
+            dynamics=dataclasses.replace(dynamics, stop_gradient=held), joint=joint, batch_size=4, frames=4,
+            variance=0.5, covariance=0.02, encoder_lr=0.5, lr=1e-3, weight_decay=0.04, warmup=0.1, decay=0.5,
         )
-        return WorldStage(arrays, np.arange(5), np.array([5]), model or world_model(), config, seed, CPU, dtype, store=store)
+        train, valid = np.arange(5), np.array([5])
+        return WorldStage(arrays, train, valid, model or world_model(), config, seed, CPU, dtype, store=store)
 
     return make

@@ -183,7 +183,8 @@ def test_displacement_takes_the_states_that_actions_move(config):
     latents, actions, states = window()
     states = states.clone() / 10  # `normalise_states` multiplies by 10
     states[..., 1] = 1e6
-    assert dynamics_terms(Counter(), config, latents, actions, states, 0)["displacement"].item() == pytest.approx(0, abs=1e-6)
+    terms = dynamics_terms(Counter(), config, latents, actions, states, 0)
+    assert terms["displacement"].item() == pytest.approx(0, abs=1e-6)
     states[..., 2] = 0
     expected = 0.5 * float(torch.arange(float(FRAMES)).var(correction=0))
     found = dynamics_terms(Counter(), config, latents, actions, states, 0)["displacement"]

@@ -77,7 +77,8 @@ def test_a_finished_run_does_no_further_step(tmp_path):
 
 def test_saved_every_so_often(tmp_path):
     steps = []
-    run(Walk(on_step=lambda index: steps.append(saved(tmp_path)["step"]) if index else None), tmp_path, save_minutes=0.0)
+    walk = Walk(on_step=lambda index: steps.append(saved(tmp_path)["step"]) if index else None)
+    run(walk, tmp_path, save_minutes=0.0)
     assert steps == list(range(1, 10)) and saved(tmp_path)["step"] == 10
 
 

@@ -36,7 +36,8 @@ def test_masked_latent():
             weight += float(weights[b, m])
     assert float(losses.masked_latent(predicted, target, weights)) == pytest.approx(total / weight, rel=1e-5)
     ones = torch.ones(2, 5)
-    assert float(losses.masked_latent(predicted, target, ones)) == pytest.approx(float((predicted - target).abs().mean()), rel=1e-5)
+    expected = float((predicted - target).abs().mean())
+    assert float(losses.masked_latent(predicted, target, ones)) == pytest.approx(expected, rel=1e-5)
 
 
 # Latents whose every number is the frame's index: the error of a prediction counts how many frames it is off.
@@ -104,4 +105,5 @@ def test_displacement_is_half_the_mean_over_all_pairs():
 def test_displacement_leaves_the_origin_free():
     states = random(6, 3)
     assert float(losses.displacement(states + torch.tensor([5.0, -3.0, 100.0]), states)) == pytest.approx(0, abs=1e-8)
-    assert float(losses.displacement(2 * states, states)) == pytest.approx(float(states.var(0, correction=0).mean()), rel=1e-5)
+    expected = float(states.var(0, correction=0).mean())
+    assert float(losses.displacement(2 * states, states)) == pytest.approx(expected, rel=1e-5)

@@ -175,7 +175,7 @@ def test_calibration_measures_the_error_of_one_step_predictions(world_stage):
     errors = []
     for b in range(len(latents)):
         for t in range(latents.shape[1] - 1):
-            step = model.predict(latents[b : b + 1, t : t + 1], actions[b : b + 1, t : t + 1], states[b : b + 1, t : t + 1])
+            step = model.predict(*(x[b : b + 1, t : t + 1] for x in (latents, actions, states)))
             moved = model.normalise_states(states[b, t + 1])[model.integration.sum(0) > 0]
             errors.append(model.displacement(step[0, 0]) - moved)
     errors = torch.stack(errors).detach()
