@@ -35,7 +35,9 @@ _FACES = (
 )
 _POINTS = np.concatenate([np.linspace(a, b, 7) for a, b, _ in _FACES])
 _NORMALS = np.concatenate([np.tile(np.array(n, float), (7, 1)) for *_, n in _FACES])
-_TWISTS = np.column_stack([_NORMALS, np.cross(_POINTS - CENTRE_OF_MASS, _NORMALS) / _INERTIA])
+_ARMS = _POINTS - CENTRE_OF_MASS
+_TURNS = (_ARMS[:, 0] * _NORMALS[:, 1] - _ARMS[:, 1] * _NORMALS[:, 0]) / _INERTIA
+_TWISTS = np.column_stack([_NORMALS, _TURNS])
 """How the block moves, for a unit of pushing at a point: dx, dy of its centre of mass and its turn, [C, 3]. Without
 friction the force is along the normal, and what moves at once stands still at once moves along the force."""
 

@@ -10,6 +10,7 @@ from jepa_envs.gl import mujoco
 
 # All that a step's result depends on. What a model has none of is left out of its states.
 _FIELDS = ("qpos", "qvel", "act", "qacc_warmstart", "ctrl", "mocap_pos", "mocap_quat")
+_WARNINGS = [kind for name, kind in mujoco.mjtWarning.__members__.items() if name != "mjNWARNING"]
 
 
 class Simulation:
@@ -67,6 +68,11 @@ class Simulation:
         self._load(state, self._aside)
         self.update_positions(self._aside)
         return self._aside
+
+    def warnings(self) -> dict[str, int]:
+        """MuJoCo's warnings, by kind, since the simulation was last put into a state: none, unless it is unstable."""
+        counts = {kind.name: int(self.data.warning[kind].number) for kind in _WARNINGS}
+        return {name: count for name, count in counts.items() if count}
 
     def update_positions(self, data: mujoco.MjData) -> None:
         """Bring bodies, geoms, sites, cameras and lights up to ``data.qpos``: mj_step leaves them one step behind."""

@@ -143,6 +143,10 @@ class MujocoGoalTask(gym.Env[dict[str, np.ndarray], np.ndarray], abc.ABC):
     def close(self) -> None:
         self._renderer.close()
 
+    def warnings(self) -> dict[str, int]:
+        """MuJoCo's warnings, by kind, since the last `reset` or `restore`."""
+        return self._simulation.warnings()
+
     # -- GoalImageTask --------------------------------------------------------------------------------------------
 
     def contract(self) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from jepa_envs.goal_image import Demonstrator, State
 from jepa_envs.simulation import Simulation
 from jepa_envs.task import Dim, MujocoGoalTask
 from jepa_envs.two_rooms_demonstrators import DoorExpert, RoomsExplorer
-from jepa_envs.two_rooms_layout import BOARD, INSIDE, MAX_STEP, RADIUS, UNIT, WALL, is_free
+from jepa_envs.two_rooms_layout import BOARD, GRAZE, INSIDE, MAX_STEP, RADIUS, UNIT, WALL, is_free
 from jepa_envs.variation import load_model
 
 SCENE = Path(__file__).parent / "assets" / "two_rooms.xml"
@@ -59,7 +59,7 @@ class Rooms(Simulation):
             ValueError: the agent is in a wall.
         """
         position = values["qpos"] / UNIT
-        if not is_free(position):
+        if not is_free(position, RADIUS - GRAZE):
             raise ValueError(f"the agent at ({position[0]:.1f}, {position[1]:.1f}) is in a wall, expected inside a room")
 
 

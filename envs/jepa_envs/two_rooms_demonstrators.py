@@ -8,7 +8,7 @@ from jepa_envs.goal_image import State
 from jepa_envs.two_rooms_layout import DOOR, GRAZE, INSIDE, MAX_STEP, RADIUS, UNIT, WALL
 
 _DOOR_Y = DOOR.mean()
-_TOUCH = RADIUS - 2 * GRAZE  # of an agent that does not touch the wall, the distance from it is larger
+_TOUCH = RADIUS - 1.5 * GRAZE  # an agent outside of the doorway is farther from the wall than this
 _SLACK = (DOOR[1] - DOOR[0]) / 2 - RADIUS  # units off the door's middle at which the agent still fits through
 
 

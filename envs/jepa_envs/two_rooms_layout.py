@@ -12,12 +12,11 @@ WALL = np.array([29.0, 35.0])  # the inner wall, x
 DOOR = np.array([26.0, 34.0])  # the opening in it, y
 MAX_STEP = 3.6  # each axis
 
-GRAZE = 0.1  # by which a contact may give way
+GRAZE = 0.4  # by which the agent may have been pressed into a wall
 
 
-def is_free(position: np.ndarray) -> bool:
-    """Whether the agent fits at (x, y)."""
-    margin = RADIUS - GRAZE
+def is_free(position: np.ndarray, margin: float = RADIUS) -> bool:
+    """Whether no wall is nearer to (x, y) than ``margin``."""
     if np.any(position < INSIDE[0] + margin) or np.any(position > INSIDE[1] - margin):
         return False
     (x, y), (left, right), (top, bottom) = position, WALL, DOOR
