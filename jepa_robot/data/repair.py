@@ -43,7 +43,7 @@ def repair(
 
     A last write that was cut short is finished in the file itself, as by everyone who opens it here. Where HDF5
     cannot open the file, or an episode cannot be read, those that can be are copied to a new file without
-    decompressing them. Lists of splits (``mask``) are left out, as they may name what is lost.
+    decompressing them. Lists of splits (``mask``) name only what is saved; those that are damaged are left out.
 
     Args:
         output: the new file; ``path`` with the ending ``.repaired.h5`` unless given.

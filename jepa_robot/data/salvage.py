@@ -12,6 +12,7 @@ import numpy as np
 
 from jepa_robot.data.format import STATE_KEY, Episode
 from jepa_robot.data.layout import DAMAGE, is_own, read_through, require_layout
+from jepa_robot.data.splits import add_to_split, read_lists
 from jepa_robot.errors import ContractError, DataError
 from jepa_robot.spec import Contract
 
@@ -91,17 +92,25 @@ def require_complete(file: h5py.File, layout: Layout, name: str, where: str) -> 
 
 
 def copy_episodes(file: h5py.File, layout: Layout, names: list[str], target: h5py.File) -> None:
-    """Copy episodes, compressed as they are, and the attributes of their group; what counts is counted anew."""
+    """Copy episodes, compressed as they are, their places in lists of splits, and the attributes of their group.
+
+    What counts is counted anew.
+    """
     source, group = file[layout.group], target.require_group(layout.group)
     for key, value in _attributes(source):
         group.attrs[key] = value
     steps = 0
-    for number, name in enumerate(names):
-        # Our own are numbered without gaps, so that a writer can go on; others keep the names that lists know.
-        source.copy(name, group, name=name if layout.contract is None else f"{layout.prefix}{number}")
+    # Our own are numbered without gaps, so that a writer can go on.
+    renamed = {name: f"{layout.prefix}{i}" if layout.contract else name for i, name in enumerate(names)}
+    for name in names:
+        source.copy(name, group, name=renamed[name])
         steps += len(source[name]["actions"]) if layout.prefix else 0
     if layout.prefix == "demo_":
         group.attrs["total"] = steps
+        for split, members in _lists(file).items():
+            kept = [renamed[name] for name in members if name in renamed]
+            if kept:
+                add_to_split(target, split, kept)
     elif layout.prefix == "episode_":
         group.attrs["total_episodes"], group.attrs["total_steps"] = len(names), steps
 
@@ -144,6 +153,14 @@ def _holds(file: h5py.File, group: str, name: str) -> bool:
         return is_own(_own(file, group), name)
     except DAMAGE:
         return False
+
+
+def _lists(file: h5py.File) -> dict[str, list[str]]:
+    """Lists of splits; none where they are damaged."""
+    try:
+        return read_lists(file, "")
+    except (DataError, *DAMAGE):
+        return {}
 
 
 def _attributes(group: h5py.Group) -> Iterator[tuple[str, Any]]:

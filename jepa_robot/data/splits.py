@@ -114,10 +114,19 @@ def splits_from_names(lists: Mapping[str, Iterable[str]], episodes: Sequence[str
 
 
 def read_splits(file: h5py.File, episodes: Sequence[str], path: object) -> dict[str, np.ndarray]:
-    """The lists under ``mask`` in a file of our own.
+    """The splits that a file of our own declares.
 
     Raises:
         DataError: not lists of its episodes.
+    """
+    return splits_from_names(read_lists(file, path), episodes, f"{path}:{MASK}")
+
+
+def read_lists(file: h5py.File, path: object) -> dict[str, list[str]]:
+    """The lists under ``mask``, whatever they name.
+
+    Raises:
+        DataError: something else than lists of names.
     """
     group = own_group(file, MASK, f"{path}:{MASK}")
     lists: dict[str, list[str]] = {}
@@ -128,7 +137,7 @@ def read_splits(file: h5py.File, episodes: Sequence[str], path: object) -> dict[
             found = "a group" if array is None else f"{array.dtype} {list(array.shape or ())}"
             raise DataError(f"is {found}", where=where, expected="names of episodes")
         lists[split] = [name.decode("utf-8", "replace") for name in array[:].tolist()]
-    return splits_from_names(lists, episodes, f"{path}:{MASK}")
+    return lists
 
 
 def explicit(splits: Splits, episodes: int) -> dict[str, np.ndarray]:

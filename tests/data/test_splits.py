@@ -17,6 +17,7 @@ from jepa_robot.data.dataset import open_trajectories
 from jepa_robot.data.format import Episode
 from jepa_robot.data.merge import merge
 from jepa_robot.data.reader import TrajectoryReader
+from jepa_robot.data.repair import repair
 from jepa_robot.data.sources import open_source
 from jepa_robot.data.splits import Role, roles_of, split_by_role, split_episodes, splits_from_names
 from jepa_robot.data.streamed import SourceSpec
@@ -231,6 +232,25 @@ def test_parts_without_a_split_do_not_become_unused(write: Write, tmp_path: Path
     assert declared(tmp_path / "all.h5") == {}
     merge([write("c.h5", 1, {"worse": [0]}), parts[1]], tmp_path / "more.h5")
     assert declared(tmp_path / "more.h5") == {"worse": [0]}
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_repairing_keeps_what_is_saved_in_its_splits(write: Write, damaged: bool) -> None:
+    path = write("a.h5", 5, {"train": [0, 2, 4], "valid": [1, 3], "worse": [1]})
+    with h5py.File(path, "r+") as file:
+        file["data/demo_1/actions"][0, 0] = np.nan
+        if damaged:
+            file["mask/okay"] = h5py.SoftLink("/data")
+    result = repair(path)
+    assert seeds(result.path) == [0, 2, 3, 4]
+    assert declared(result.path) == ({} if damaged else {"train": [0, 1, 3], "valid": [2]})
+
+
+def test_repairing_keeps_robomimic_s_masks(tmp_path: Path) -> None:
+    path = Path(shutil.copyfile(ROBOMIMIC, tmp_path / "image.hdf5"))
+    with h5py.File(path, "r+") as file:
+        file["data/demo_10"].attrs["num_samples"] = 100
+    assert masks(repair(path).path) == {"train": ["demo_0"], "valid": ["demo_2"]}
 
 
 # -- training -------------------------------------------------------------------------------
