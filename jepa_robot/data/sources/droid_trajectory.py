@@ -17,6 +17,7 @@ from jepa_robot.spec import Dim
 
 CAMERAS = ("ext1", "ext2", "wrist", "left", "right")
 POSE, GRIPPER = "cartesian_position", "gripper_position"
+_LARGEST = float(np.finfo(np.float32).max)
 _ROBOT = "observation/robot_state"
 _ANGLES = ("roll", "pitch", "yaw")
 # Arrays that a state can be made of: (name, unit, frame) of their dimensions.
@@ -147,12 +148,13 @@ def _align(root: Path, stamps: str, steps: int, times: np.ndarray | None) -> tup
 
 
 def _numbers(file: Hdf5File, key: str, shape: tuple[int | None, ...]) -> np.ndarray:
-    """All of an array of numbers, as float64; None in ``shape`` is any length."""
+    """All of an array of numbers, as float64; NaN is what float32 cannot hold. None in ``shape`` is any length."""
     array = file.array(key)
     with file.reading(key):
         fits = len(array.shape) == len(shape) and all(w in (None, f) for f, w in zip(array.shape, shape))
         if fits and array.dtype.kind in "fiu":
-            return array[()].astype(np.float64)
+            values = array[()].astype(np.float64)
+            return np.where(np.abs(values) <= _LARGEST, values, np.nan)
         found = f"is {array.dtype} {list(array.shape)}"
     wanted = ["rows" if w is None else w for w in shape]
     raise DataError(found, where=file.where(key), expected=f"numbers [{', '.join(map(str, wanted))}]")

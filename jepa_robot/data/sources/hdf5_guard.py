@@ -20,7 +20,7 @@ import threading
 import weakref
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 from jepa_robot.errors import DataError
 
@@ -151,7 +151,7 @@ class _Walker:
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, start_new_session=True,
             pass_fds=[self._notes.fileno()], env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},
         )
-        weakref.finalize(self, _end, self._process)
+        weakref.finalize(self, _end, self._process, self._notes, self._errors)
         self._answers = 0
 
     def ask(self, path: Path, avoid: Iterable[str]) -> None:
@@ -193,9 +193,9 @@ def _state(found: os.stat_result) -> KnownFile:
     return KnownFile(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
 
 
-def _end(process: subprocess.Popen) -> None:
+def _end(process: subprocess.Popen, *files: IO[bytes]) -> None:
     process.kill()
-    with contextlib.suppress(BrokenPipeError):
-        process.stdin.close()
-    process.stdout.close()
     process.wait()
+    for file in (process.stdin, process.stdout, *files):
+        with contextlib.suppress(BrokenPipeError):  # a question that nobody read
+            file.close()

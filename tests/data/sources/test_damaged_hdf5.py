@@ -14,9 +14,11 @@ import h5py
 import hdf5plugin
 import numpy as np
 import pytest
+import torch
 from sources import read_all
 
 from jepa_robot.data.inspection import inspect
+from jepa_robot.data.loader import _start_worker
 from jepa_robot.data.source import SourceOptions
 from jepa_robot.data.sources import detect, hdf5_guard, open_source
 from jepa_robot.data.sources.hdf5 import Hdf5File
@@ -25,13 +27,14 @@ from jepa_robot.errors import DataError
 
 SAMPLES = Path(__file__).parents[1] / "samples"
 ROBOMIMIC, MINARI, DROID = SAMPLES / "robomimic" / "image.hdf5", SAMPLES / "minari" / "dict", SAMPLES / "droid" / "raw"
+OWN = Path(__file__).parents[3] / "datasets" / "sample_panda_reach.h5"
 ENDLESS, CRASH = "makes the HDF5 library work without end", r"makes the HDF5 library crash \(SIG"
 
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Nothing is known, and what works without end is given less time."""
-    monkeypatch.setattr(hdf5_guard, "PATIENCE", 0.4)
+    monkeypatch.setattr(hdf5_guard, "PATIENCE", 0.3)
     hdf5_guard._of_process.cache_clear()
     yield
     hdf5_guard._of_process.cache_clear()
@@ -198,6 +201,17 @@ def test_nothing_is_wrong_with_files_as_they_are_written(tmp_path: Path, version
     assert unsafe_keys(path) == {}
 
 
+@pytest.mark.filterwarnings("error")
+def test_numbers_that_float32_cannot_hold_are_left_to_the_checks(tmp_path: Path) -> None:
+    root = shutil.copytree(DROID, tmp_path / "raw")
+    with h5py.File(sorted(root.rglob("trajectory.h5"))[1], "r+") as file:
+        file["observation/robot_state/gripper_position"][3] = 1e300
+    with open_source(root) as source:
+        assert np.isfinite(source.contract.state_high).all()
+        assert np.argwhere(~np.isfinite(source.read(1).states)).tolist() == [[3, 6]]
+        assert ("not_finite", 3) in [(finding.kind, finding.step) for finding in inspect(source).findings]
+
+
 # -- the other process ----------------------------------------------------------------------
 
 
@@ -214,6 +228,21 @@ def test_a_file_is_looked_through_once_until_it_changes(tmp_path: Path, question
     remember(known)
     open_source(path).close()
     assert questions == ["image.hdf5"] * 2
+
+
+def test_workers_are_told_what_is_known(questions: list[str]) -> None:
+    open_source(ROBOMIMIC).close()
+    known, threads = known_files(), torch.get_num_threads()
+    hdf5_guard._of_process.cache_clear()
+    _start_worker(known, 0)
+    torch.set_num_threads(threads)
+    open_source(ROBOMIMIC).close()
+    assert questions == ["image.hdf5"]
+
+
+def test_files_of_our_own_format_need_not_be_looked_through(questions: list[str]) -> None:
+    assert detect(OWN) == "jepa_robot"
+    assert questions == []
 
 
 def test_all_files_of_droid_are_looked_through_before_they_are_needed(questions: list[str]) -> None:
