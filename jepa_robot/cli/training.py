@@ -30,6 +30,7 @@ from jepa_robot.errors import ConfigError
 from jepa_robot.models.encoder import EncoderConfig
 from jepa_robot.spec import Contract
 
+logger = logging.getLogger(__name__)
 
 _HASHED_BYTES = 2**30  # reading more than this again would take longer than a look at it is worth
 
@@ -74,6 +75,9 @@ def prepare(config: DictConfig) -> Data:
             f"{len(trajectories)} episodes leave none to train on or none to hold out", where=specs[0].path,
             expected="at least 2 episodes and 0 < valid_fraction < 1",
         )
+    unused = len(trajectories) - len(train) - len(valid)
+    if unused:
+        logger.warning("%d of %d episodes are in neither of the declared splits, and not used", unused, len(trajectories))
     given = OmegaConf.to_container(config.loader)
     loader = LoaderConfig(
         skip=given["skip"],

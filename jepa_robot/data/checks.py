@@ -62,7 +62,7 @@ class Finding:
 
 
 def not_finite(trace: Trace, contract: Contract) -> list[Finding]:
-    """NaN or infinite actions, states and time stamps."""
+    """NaN or infinite actions, states, time stamps and rewards."""
     found = []
     for key, array, dims in _arrays(trace, contract):
         wrong = ~np.isfinite(array)
@@ -71,10 +71,11 @@ def not_finite(trace: Trace, contract: Contract) -> list[Finding]:
             found.append(
                 Finding(trace.name, key, int(step), "not_finite", f"{dims[d].name} is {array[step, d]}{_more(wrong)}")
             )
-    if trace.times is not None and not np.isfinite(trace.times).all():
-        wrong = ~np.isfinite(trace.times)
-        step = int(wrong.argmax())
-        found.append(Finding(trace.name, "timestamps", step, "not_finite", f"is {trace.times[step]}{_more(wrong)}"))
+    for key, values in (("timestamps", trace.times), ("rewards", trace.rewards)):
+        if values is not None and not np.isfinite(values).all():
+            wrong = ~np.isfinite(values)
+            step = int(wrong.argmax())
+            found.append(Finding(trace.name, key, step, "not_finite", f"is {values[step]}{_more(wrong)}"))
     return found
 
 

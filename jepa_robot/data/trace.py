@@ -36,6 +36,7 @@ class Trace:
         blank: bool [T + 1], frames of one colour.
         repeated: bool [T], frame t + 1 is frame t, pixel for pixel.
         digest: of everything above and of all pictures, the name and kind excepted.
+        rewards: float32 [T], or None.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Trace:
     blank: np.ndarray
     repeated: np.ndarray
     digest: bytes
+    rewards: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.actions)
@@ -69,7 +71,7 @@ def read_trace(source: Source, index: int) -> Trace:
     Raises:
         DataError: it cannot be decoded.
     """
-    states, actions, times, blank, repeated = [], [], [], [], []
+    states, actions, times, rewards, blank, repeated = [], [], [], [], [], []
     digest = hashlib.blake2b(digest_size=16)
     kind = ""
     for start, piece in chunks(source, index):
@@ -78,6 +80,8 @@ def read_trace(source: Source, index: int) -> Trace:
         actions.append(piece.actions)
         if piece.times is not None:
             times.append(piece.times[new])
+        if piece.rewards is not None:
+            rewards.append(piece.rewards)
         blank.append(blank_frames(piece.frames[new]))
         repeated.append(repeated_frames(piece.frames))
         kind = piece.kind
@@ -88,6 +92,7 @@ def read_trace(source: Source, index: int) -> Trace:
     return Trace(
         name=source.names[index], states=arrays[0], actions=arrays[1], times=arrays[2] if times else None, kind=kind,
         blank=np.concatenate(blank), repeated=np.concatenate(repeated), digest=digest.digest(),
+        rewards=np.concatenate(rewards) if rewards else None,
     )
 
 

@@ -55,10 +55,13 @@ def test_statistics_are_those_of_the_declared_training_split(call: Call, contrac
         assert (facts["actions"][0]["min"], facts["actions"][0]["max"]) == pytest.approx((0.01, 0.03))
 
 
-def test_training_and_its_normalisation_take_them(tmp_path: Path, contract: Contract) -> None:
+def test_training_and_its_normalisation_take_them(
+    tmp_path: Path, contract: Contract, caplog: pytest.LogCaptureFixture
+) -> None:
     path = write(tmp_path / "a.h5", contract, ("valid", "train", "", "train", "valid"))
     data = prepare(compose("train", (f"data={path}", "valid_fraction=0.2")))
     assert (data.train.tolist(), data.valid.tolist()) == ([1, 3], [0, 4])
+    assert "1 of 5 episodes are in neither of the declared splits" in caplog.text
     assert [dim.mean for dim in data.contract.actions] == pytest.approx([0.02] * 4)
     other = write(tmp_path / "b.h5", contract, ("", "", "", "", ""))
     data = prepare(compose("train", (f"data=[{path},{other}]", "valid_fraction=0.2")))

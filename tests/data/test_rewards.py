@@ -17,6 +17,7 @@ from episodes import read_all
 
 from jepa_robot.data.convert import convert
 from jepa_robot.data.format import Episode
+from jepa_robot.data.inspection import inspect
 from jepa_robot.data.merge import merge
 from jepa_robot.data.reader import TrajectoryReader
 from jepa_robot.data.record import Recorder
@@ -108,6 +109,18 @@ def test_without_rewards_there_are_none(tmp_path: Path) -> None:
         episode = source.read(2)
         with pytest.raises(DataError, match=r"data/demo_10/rewards: is nan at step 3; expected a finite number"):
             episode.check(source.contract, source.where(2))
+
+
+def test_check_finds_what_converting_refuses(tmp_path: Path) -> None:
+    path = Path(shutil.copyfile(SAMPLES / "robomimic" / "image.hdf5", tmp_path / "image.hdf5"))
+    fill(path, "data/demo_10/rewards")
+    with open_source(path) as source:
+        assert not [finding for finding in inspect(source).findings if finding.kind == "not_finite"]
+    with h5py.File(path, "r+") as file:
+        file["data/demo_10/rewards"][3] = np.inf
+    with open_source(path) as source:
+        (found,) = [finding for finding in inspect(source).findings if finding.kind == "not_finite"]
+    assert (found.episode, found.key, found.step) == ("demo_10", "rewards", 3) and "inf" in found.message
 
 
 # -- our own files --------------------------------------------------------------------------
