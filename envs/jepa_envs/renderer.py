@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import weakref
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,8 +22,24 @@ _OFF = (
 )
 
 
+@dataclass(frozen=True)
+class FreeCamera:
+    """A camera that a model does not have itself.
+
+    Attributes:
+        lookat: the point (x, y, z) that it looks at, metres.
+        distance: from there, metres.
+        azimuth, elevation: direction in which it looks, degrees; elevation -90 looks straight down.
+    """
+
+    lookat: tuple[float, float, float]
+    distance: float
+    azimuth: float = 90.0
+    elevation: float = -45.0
+
+
 class Renderer:
-    """Draws fixed cameras of a model into uint8 [size, size, 3] RGB pictures.
+    """Draws cameras of a model, and free ones, into uint8 [size, size, 3] RGB pictures.
 
     The OpenGL context is made with the first picture, in the process that draws it, so that a renderer may be made
     before a fork; it must be used from one thread.
@@ -30,16 +48,17 @@ class Renderer:
         model: the MuJoCo model; its offscreen buffer is given the picture's size.
         camera: name of the camera that `render` draws unless told otherwise.
         size: height and width in pixels.
+        free: cameras by name that the model does not have.
     """
 
-    def __init__(self, model: mujoco.MjModel, camera: str, size: int):
+    def __init__(self, model: mujoco.MjModel, camera: str, size: int, free: Mapping[str, FreeCamera] | None = None):
         model.vis.global_.offwidth = model.vis.global_.offheight = size
         self._model = model
         self._size = size
         self._rect = mujoco.MjrRect(0, 0, size, size)
-        self._camera = mujoco.MjvCamera()
-        self._camera.type = mujoco.mjtCamera.mjCAMERA_FIXED
-        self._default = model.camera(camera).id
+        self._views = {name: _free_view(settings) for name, settings in (free or {}).items()}
+        self._views |= {model.camera(i).name: _fixed_view(i) for i in range(model.ncam)}
+        self._default = camera
         self._option = mujoco.MjvOption()
         self._pixels = np.empty((size, size, 3), np.uint8)
         self._gl = self._context = self._scene = self._free = None
@@ -57,10 +76,8 @@ class Renderer:
         if self._context is None:
             self._open()
         self._gl.make_current()
-        self._camera.fixedcamid = self._default if camera is None else self._model.camera(camera).id
-        mujoco.mjv_updateScene(
-            self._model, data, self._option, None, self._camera, mujoco.mjtCatBit.mjCAT_ALL, self._scene
-        )
+        view = self._views[self._default if camera is None else camera]
+        mujoco.mjv_updateScene(self._model, data, self._option, None, view, mujoco.mjtCatBit.mjCAT_ALL, self._scene)
         mujoco.mjr_render(self._rect, self._scene, self._context)
         mujoco.mjr_readPixels(self._pixels, None, self._rect, self._context)
         return self._pixels[::-1].copy()  # OpenGL's rows run from the bottom up
@@ -83,9 +100,24 @@ class Renderer:
         # Also frees them before the interpreter shuts down, when freeing would fail.
         self._free = weakref.finalize(self, _free, self._gl, self._context, os.getpid())
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._context)
-        self._scene = mujoco.MjvScene(self._model, maxgeom=self._model.ngeom + 10)
+        self._scene = mujoco.MjvScene(self._model, maxgeom=self._model.ngeom + self._model.nsite + 100)
         for flag in _OFF:
             self._scene.flags[flag] = False
+
+
+def _fixed_view(camera: int) -> mujoco.MjvCamera:
+    view = mujoco.MjvCamera()
+    view.type = mujoco.mjtCamera.mjCAMERA_FIXED
+    view.fixedcamid = camera
+    return view
+
+
+def _free_view(settings: FreeCamera) -> mujoco.MjvCamera:
+    view = mujoco.MjvCamera()
+    view.type = mujoco.mjtCamera.mjCAMERA_FREE
+    view.lookat[:] = settings.lookat
+    view.distance, view.azimuth, view.elevation = settings.distance, settings.azimuth, settings.elevation
+    return view
 
 
 def _free(gl: Any, context: mujoco.MjrContext, pid: int) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -68,6 +70,15 @@ class Simulation:
         self._load(state, self._aside)
         self.update_positions(self._aside)
         return self._aside
+
+    @contextmanager
+    def looking_at(self, state: dict[str, Any]) -> Iterator[mujoco.MjData]:
+        """Data that stands at a state, for the length of a block; the simulation is then as it was.
+
+        Raises:
+            ValueError: the state is not one of this simulation.
+        """
+        yield self.data_of(state)
 
     def warnings(self) -> dict[str, int]:
         """MuJoCo's warnings, by kind, since the simulation was last put into a state: none, unless it is unstable."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from jepa_envs.gl import mujoco
 from jepa_envs.goal_image import Demonstrator, State
-from jepa_envs.renderer import Renderer
+from jepa_envs.renderer import FreeCamera, Renderer
 from jepa_envs.simulation import Simulation
 from jepa_envs.variation import Appearance, Variation, parse
 
@@ -41,7 +41,8 @@ class MujocoGoalTask(gym.Env[dict[str, np.ndarray], np.ndarray], abc.ABC):
     """Base of the tasks: spaces, episodes, states, pictures and appearances.
 
     A task is a subclass that sets ``name``, ``cameras``, ``success_distance`` and ``metadata`` (with ``render_fps``,
-    the steps a second), makes its `Simulation`, and implements the methods at the end of this class.
+    the steps a second), makes its `Simulation`, and implements the methods at the end of this class. Cameras that its
+    model does not have are in ``free_cameras``.
 
     Observation: one camera's picture under its name, uint8 [image_size, image_size, 3] RGB, and ``proprio``,
     float32 [P]. Action: float32 [A]; what is beyond the bounds is clipped. Reward: 1 where the goal is met, else 0.
@@ -62,6 +63,7 @@ class MujocoGoalTask(gym.Env[dict[str, np.ndarray], np.ndarray], abc.ABC):
     cameras: ClassVar[tuple[str, ...]]
     success_distance: ClassVar[float]
     metadata: ClassVar[dict[str, Any]]
+    free_cameras: Mapping[str, FreeCamera] = {}
 
     def __init__(
         self,
@@ -85,7 +87,7 @@ class MujocoGoalTask(gym.Env[dict[str, np.ndarray], np.ndarray], abc.ABC):
         self.camera = camera or self.cameras[0]
         self._simulation = simulation
         self._actions, self._states = tuple(actions), tuple(states)
-        self._renderer = Renderer(simulation.model, self.camera, self.image_size)
+        self._renderer = Renderer(simulation.model, self.camera, self.image_size, self.free_cameras)
         kinds = parse(variation)
         self._variation = Variation(simulation.model, kinds) if kinds else None
         self._appearance: Appearance | None = None
@@ -115,9 +117,12 @@ class MujocoGoalTask(gym.Env[dict[str, np.ndarray], np.ndarray], abc.ABC):
         unknown = set(options) - {"state", "goal_state"}
         if unknown:
             raise ValueError(f"reset option {sorted(unknown)[0]!r} is unknown, expected 'state' and 'goal_state'")
-        start, goal = self.sample_start_and_goal(self.np_random)
-        judged = self._judged(self._simulation.data_of(options.get("goal_state", goal)))
-        self.restore(options.get("state", start))
+        if len(options) < 2:
+            start, goal = self.sample_start_and_goal(self.np_random)
+            options = {"state": start, "goal_state": goal} | options
+        with self._simulation.looking_at(options["goal_state"]) as data:
+            judged = self._judged(data)
+        self.restore(options["state"])
         self._goal = judged
         return self.observe(), self._info()
 
@@ -205,14 +210,18 @@ class MujocoGoalTask(gym.Env[dict[str, np.ndarray], np.ndarray], abc.ABC):
         before = self._appearance
         self._show(state)
         try:
-            return self._renderer.render(self._simulation.data_of(state))
+            with self._simulation.looking_at(state) as data:
+                return self._renderer.render(data)
         finally:
             self._wear(before)
 
     def distance(self, state: State, goal_state: State) -> float:
         """How far a state is from a goal, metres."""
-        data_of = self._simulation.data_of
-        return self._distance(self._judged(data_of(state)), self._judged(data_of(goal_state)))
+        judged = []
+        for at in (state, goal_state):
+            with self._simulation.looking_at(at) as data:
+                judged.append(self._judged(data))
+        return self._distance(judged[0], judged[1])
 
     def is_success(self, state: State, goal_state: State) -> bool:
         """Whether a state fulfils a goal: within ``success_distance`` of it."""
