@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from jepa_envs.goal_image import State
-from jepa_envs.two_rooms_layout import DOOR, GRAZE, INSIDE, MAX_STEP, RADIUS, UNIT, WALL
+from jepa_envs.two_rooms_layout import DOOR, GRAZE, INSIDE, MAX_STEP, RADIUS, UNIT, WALL, is_free
 
 _DOOR_Y = DOOR.mean()
 _TOUCH = RADIUS - 1.5 * GRAZE  # an agent outside of the doorway is farther from the wall than this
@@ -42,14 +42,17 @@ class RoomsExplorer:
 
     def act(self, state: State, goal_state: State) -> np.ndarray:
         here = np.asarray(state["qpos"]) / UNIT
-        if np.linalg.norm(self._place - here) < MAX_STEP or self._rng.random() < 0.05:
+        gives_up = self._rng.random() < (0.02 if self._knows else 0.1)  # who does not know the door gets stuck
+        if gives_up or np.linalg.norm(self._place - here) < MAX_STEP:
             self._new_place()
         way = towards(here, next_place(here, self._place) if self._knows else self._place, self._haste)
         noisy = way + self._rng.normal(0.0, 0.25 * MAX_STEP, 2)
         return np.clip(noisy, -MAX_STEP, MAX_STEP).astype(np.float32)
 
     def _new_place(self) -> None:
-        self._place = self._rng.uniform(INSIDE[0] + RADIUS, INSIDE[1] - RADIUS, 2)
+        self._place = self._rng.uniform(*INSIDE, 2)
+        while not is_free(self._place):
+            self._place = self._rng.uniform(*INSIDE, 2)
         self._knows = self._rng.random() < self._knowing
 
 
@@ -62,7 +65,7 @@ def next_place(here: np.ndarray, goal: np.ndarray) -> np.ndarray:
     beyond_wall = sign * (here[0] - far) >= 0 or sign * (goal[0] - near) <= 0
     if beyond_wall:  # both are on one side of the wall
         return goal
-    in_line = abs(here[1] - _DOOR_Y) <= 0.5 * _SLACK
+    in_line = abs(here[1] - _DOOR_Y) <= 0.9 * _SLACK
     if sign * (here[0] - near) < -1e-6 and not in_line:
         return np.array([near - sign * 1.0, _DOOR_Y])
     if sign * (goal[0] - far) <= 0:  # in the doorway

@@ -12,7 +12,7 @@ WALL = np.array([29.0, 35.0])  # the inner wall, x
 DOOR = np.array([26.0, 34.0])  # the opening in it, y
 MAX_STEP = 3.6  # each axis
 
-GRAZE = 0.4  # by which the agent may have been pressed into a wall
+GRAZE = 0.3  # by which the agent may have been pressed into a wall
 
 
 def is_free(position: np.ndarray, margin: float = RADIUS) -> bool:

@@ -1,0 +1,53 @@
+"""``scripts/soak.py``: what it counts, and that every task passes a short one."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import jepa_envs
+import numpy as np
+import pytest
+
+SCRIPT = Path(__file__).parents[2] / "scripts" / "soak.py"
+
+
+@pytest.fixture(scope="module")
+def soak() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("soak", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", sorted(jepa_envs.TASKS))
+def test_actions_at_the_bounds_do_no_harm(
+    soak: ModuleType, task: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["soak.py", task, "--steps", "1500"])
+    soak.main()
+    assert f"{task}: 1500 steps, " in capsys.readouterr().out
+
+
+def test_harm_is_seen(soak: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    """A simulation that is thrown far out raises MuJoCo's warning, and its observation leaves its bounds."""
+    env = jepa_envs.make("two_rooms", image_size=16).unwrapped
+    step = env._rooms.step
+
+    def thrown(displacement: np.ndarray) -> None:
+        step(displacement)
+        env._rooms.data.qpos[0] = np.nan
+        env._rooms.step = lambda displacement: step(displacement)
+
+    env._rooms.step = thrown
+    found = soak.soak(env, 30, seed=0)
+    assert found["not_finite"] >= 1 and found["warnings"] >= 1
+    monkeypatch.setattr(soak, "soak", lambda env, steps, seed: found)
+    monkeypatch.setattr(sys, "argv", ["soak.py", "two_rooms"])
+    with pytest.raises(SystemExit) as stop:
+        soak.main()
+    assert stop.value.code == 1 and "warnings" in capsys.readouterr().out
+    env.close()
