@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import weakref
 from collections.abc import Mapping
@@ -86,6 +87,7 @@ class Renderer:
         """Give the OpenGL context back; the next picture makes a new one."""
         if self._free is not None:
             self._free()
+            atexit.unregister(self._free)
         self._gl = self._context = self._scene = self._free = None
 
     def _open(self) -> None:
@@ -97,8 +99,9 @@ class Renderer:
             self._gl = self._context = None
             backend = os.environ.get("MUJOCO_GL", "")
             raise RuntimeError(f"MUJOCO_GL={backend} does not work ({error}): {MISSING}") from error
-        # Also frees them before the interpreter shuts down, when freeing would fail.
         self._free = weakref.finalize(self, _free, self._gl, self._context, os.getpid())
+        # At exit, before MuJoCo closes the display: what was registered last is called first.
+        atexit.register(self._free)
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._context)
         self._scene = mujoco.MjvScene(self._model, maxgeom=self._model.ngeom + self._model.nsite + 100)
         for flag in _OFF:
