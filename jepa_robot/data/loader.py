@@ -71,14 +71,7 @@ class WindowBatches:
             raise DataError(f"{len(config.weights)} weights for {parts} sources", expected="one for each")
         groups = [episodes[trajectories.parts[episodes] == part] for part in range(parts)]
         indices = [WindowIndex(trajectories, group, frames, config.skip) for group in groups]
-        total = sum(len(index) for index in indices)
-        span = (frames - 1) * config.skip + 1
-        if not total:
-            longest = int(trajectories.lengths[episodes].max()) if len(episodes) else 0
-            raise DataError(
-                f"no episode has {span} frames (the longest of {len(episodes)} has {longest})",
-                mend="use shorter windows, or record longer episodes",
-            )
+        total = len(WindowIndex.at_least_one(trajectories, episodes, frames, config.skip, "episode"))
         try:
             order = SampleOrder([len(index) for index in indices], config.weights, seed)
         except ValueError as error:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from jepa_robot.errors import DataError
 from jepa_robot.spec import Contract
 
 
@@ -92,6 +93,24 @@ class WindowIndex:
         self._first = trajectories.starts[episodes]
         counts = np.maximum(trajectories.lengths[episodes] - span + 1, 0)
         self._ends = np.cumsum(counts)
+
+    @classmethod
+    def at_least_one(
+        cls, trajectories: Trajectories, episodes: np.ndarray, frames: int, skip: int, what: str
+    ) -> WindowIndex:
+        """The windows of ``episodes``, which are called ``what``.
+
+        Raises:
+            DataError: all episodes are too short.
+        """
+        index = cls(trajectories, episodes, frames, skip)
+        if not len(index):
+            longest = int(trajectories.lengths[episodes].max()) if len(episodes) else 0
+            raise DataError(
+                f"no {what} has {(frames - 1) * skip + 1} frames (the longest of {len(episodes)} has {longest})",
+                mend="use shorter windows, or record longer episodes",
+            )
+        return index
 
     def __len__(self) -> int:
         return int(self._ends[-1]) if len(self._ends) else 0

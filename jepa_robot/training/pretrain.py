@@ -92,6 +92,7 @@ class PretrainStage:
         torch.manual_seed(seed)
         self.config, self.device, self.dtype = config, device, dtype
         self.data, self.train, self.valid, self.skip = data, train, valid, loader.skip
+        self.held_out = WindowIndex.at_least_one(data, valid, config.clip_frames, loader.skip, "held-out episode")
         self.encoder = VideoEncoder(encoder_config, contract.camera.mean, contract.camera.std).to(device)
         self.teacher = copy.deepcopy(self.encoder).requires_grad_(False)
         self.predictor = MaskedPredictor(encoder_config.width, predictor_config).to(device)
@@ -142,7 +143,7 @@ class PretrainStage:
 
     def evaluate(self) -> dict[str, float]:
         """Held-out loss, and the health of the teacher's single-frame latents."""
-        index = WindowIndex(self.data, self.valid, self.config.clip_frames, self.skip)
+        index = self.held_out
         rng = np.random.default_rng(0)
         chosen = index.starts(rng.choice(len(index), size=min(self.config.batch_size, len(index)), replace=False))
         masks = sample_masks(

@@ -81,6 +81,7 @@ class WorldStage:
         store: LatentStore = LatentStore(),
     ):
         self.data, self.train, self.valid, self.skip = data, train, valid, loader.skip
+        self.held_out = WindowIndex.at_least_one(data, valid, config.frames, loader.skip, "held-out episode")
         self.model, self.config = model.to(device), config
         self.seed, self.device, self.dtype = seed, device, dtype
         model.encoder.requires_grad_(config.joint)
@@ -148,7 +149,7 @@ class WorldStage:
 
     def _held_out(self) -> tuple[Tensor, Tensor, Tensor]:
         """Latents [B, T, N, D], actions [B, T - 1, A] and states [B, T, P] of evenly spread held-out windows."""
-        index = WindowIndex(self.data, self.valid, self.config.frames, self.skip)
+        index = self.held_out
         chosen = index.starts(np.linspace(0, len(index) - 1, min(VALID_WINDOWS, len(index))).astype(int))
         windows = self.data.gather(chosen, self.config.frames, self.skip)
         latents = self._latents(windows.frames, windows.index)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from command_line import assert_refused
+from damage import damage, delete
 
 from jepa_robot.models import load, read_metadata
 
@@ -58,6 +59,7 @@ def test_frozen_stage_on_streamed_data(call):
 def test_several_sources_and_frame_skip(call, tmp_path):
     for part in "ab":
         shutil.copy(SAMPLES / "robomimic/image.hdf5", tmp_path / f"{part}.hdf5")
+        damage(tmp_path / f"{part}.hdf5", delete("mask"))  # the held-out episode that it declares is too short
     checkpoint = train(
         call, f"[{tmp_path}/a.hdf5,{tmp_path}/b.hdf5]", "loader.weights=[1,3]", "loader.skip=2",
         "loader.augment.shift=2", windows=("train.clip_frames=4", "train.frames=3"),
@@ -65,6 +67,14 @@ def test_several_sources_and_frame_skip(call, tmp_path):
     recipe = read_metadata(checkpoint)["recipe"]
     assert recipe[1]["settings"]["data"] == ["a.hdf5", "b.hdf5"]
     assert load(str(checkpoint)).contract.action_repeat == 2
+
+
+def test_held_out_episodes_that_are_too_short(call, tmp_path):
+    """The sample declares that its shortest episode, of 6 frames, is held out."""
+    data = (f"data={SAMPLES / 'robomimic/image.hdf5'}", "source.image_size=32", "loader.skip=2", *SMALL)
+    outcome = call("pretrain", *data, "train.steps=2", "train.clip_frames=4")
+    assert_refused(outcome, "no held-out episode has 7 frames (the longest of 1 has 6)")
+    assert not (tmp_path / "outputs").exists()
 
 
 @pytest.mark.parametrize(
