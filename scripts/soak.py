@@ -38,6 +38,8 @@ def soak(env: MujocoGoalTask, steps: int, seed: int) -> dict[str, float]:
     for step in range(steps):
         if step % EPISODE == 0:
             warnings += sum(env.warnings().values())
+            if step:
+                env.restore(env.state())  # raises where a state is not one that the task accepts
             env.reset(seed=int(rng.integers(2**31)))
         if step == steps // 10:
             before = resident_mb()

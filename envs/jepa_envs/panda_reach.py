@@ -39,6 +39,7 @@ class PandaReachEnv(MujocoGoalTask):
     name = "panda_reach"
     cameras = ("front", "left", "top")
     success_distance = 0.025  # metres
+    straight = True
     metadata = {"render_modes": ["rgb_array"], "render_fps": round(1 / CONTROL_PERIOD)}
 
     def __init__(

@@ -28,6 +28,7 @@ BAR, STEM = (
 """Corners [4, 2] of the block's two rectangles, in its own frame: the origin is the middle of the bar's edge."""
 
 _STIFFNESS, _DAMPING = 100.0, 20.0  # of the agent's controller, 1/s^2 and 1/s
+_HELD = 30.0 * UNIT, (BOARD - 30.0) * UNIT  # the agent may squeeze the block into a wall, but no farther than this
 _AGENT, _BLOCK, _ANGLE = slice(3, 5), slice(0, 2), 2  # places in qpos
 
 
@@ -62,6 +63,7 @@ class PushTBoard(Simulation):
             data.qvel[_AGENT] = velocity
             mujoco.mj_step(model, data)
             data.qpos[_AGENT], data.qvel[_AGENT] = place, velocity
+            data.qpos[_BLOCK] = np.clip(data.qpos[_BLOCK], *_HELD)
         self.update_positions(data)
 
     def check_values(self, values: dict[str, np.ndarray]) -> None:

@@ -48,8 +48,8 @@ def command(
 ) -> None:
     """Measure how often a checkpoint reaches its goal.
 
-    The same start/goal pairs are also run with random actions (the floor) and with the same optimizer on the true
-    state of the simulator (the ceiling). Success is the task's verdict on the true state at the end of an episode.
+    The same start/goal pairs are also run with random actions (the floor) and with the ceiling: the same optimizer on
+    the true state of the simulator for reaching, the task's scripted expert for other tasks. Success is the task's verdict on the true state at the end of an episode.
 
     Episode i has seed 1000000 + 100000 * SEED + i, which `plan --seed` and `goal --seed` understand, too. Settings
     from configs/evaluate.yaml can be given as KEY=VALUE, e.g. planner.samples=256.
@@ -83,15 +83,16 @@ def _run(setup: Setup, episodes: int, seed: int, keep_failures: bool) -> Results
     """All policies on the same episodes; pictures are only kept of the planner's failures, if at all."""
     from jepa_robot.evaluation.episodes import Goal, run_episode
     from jepa_robot.evaluation.goal_picture import start_and_goal
-    from jepa_robot.evaluation.policies import PlannerPolicy, RandomPolicy, TrueStatePolicy
+    from jepa_robot.evaluation.policies import PlannerPolicy, RandomPolicy, ceiling
     from jepa_robot.evaluation.tasks import episode_seed
 
     task = setup.task
     policies = {
         "planner": PlannerPolicy(setup.planner),
         "random": RandomPolicy(),
-        "ceiling": TrueStatePolicy(task.contract, setup.settings),
+        "ceiling": ceiling(task, setup.settings),
     }
+    policies = {name: policy for name, policy in policies.items() if policy is not None}
     results: Results = {name: [] for name in policies}
     with tqdm(total=episodes, unit="episode", disable=not sys.stderr.isatty()) as bar:
         for i in range(episodes):

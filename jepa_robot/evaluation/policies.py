@@ -53,6 +53,21 @@ class RandomPolicy:
         return Decision(self._rng.uniform(self._low, self._high).astype(np.float32))
 
 
+class ExpertPolicy:
+    """The task's scripted expert, which looks at states; it never stops."""
+
+    def reset(self, task: Task, goal: Goal, seed: int) -> None:
+        if goal.state is None:
+            raise GoalError("holds no true state", where="goal picture", mend="draw one with: jepa-robot goal")
+        self._env, self._goal = task.env, goal.state
+        self._expert = task.env.make_demonstrator("expert", np.random.default_rng([seed, 2]))
+
+    def decide(self, observation: Observation) -> Decision:
+        begun = time.perf_counter()
+        action = self._expert.act(self._env.state(), self._goal)
+        return Decision(action, latency_s=time.perf_counter() - begun)
+
+
 class TrueStatePolicy:
     """The same optimizer and arrival rule on the true state instead of pictures. The ceiling.
 
@@ -105,3 +120,13 @@ class TrueStatePolicy:
             state = torch.clamp(state + actions[:, h] @ self.matrix, self.low, self.high)
             states.append(state[:, self.metres])
         return torch.stack(states, 1)
+
+
+def ceiling(task: Task, settings: PlannerSettings) -> ExpertPolicy | TrueStatePolicy | None:
+    """What the planner is compared with from above; None for a task without an expert.
+
+    The planner's optimizer on the true state, where all that matters is in it, and the scripted expert elsewhere.
+    """
+    if task.straight:
+        return TrueStatePolicy(task.contract, settings)
+    return ExpertPolicy() if "expert" in task.env.demonstrator_kinds() else None

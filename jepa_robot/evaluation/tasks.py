@@ -30,6 +30,7 @@ class Task:
     Attributes:
         env: Gymnasium environment, without a time limit of its own.
         contract: frames, actions and states, without normalisation.
+        straight: success is a matter of the proprioception alone, and nothing is in its way.
     """
 
     def __init__(self, name: str, image_size: int | None = None, variation: tuple[str, ...] = ()):
@@ -54,6 +55,7 @@ class Task:
         except (ImportError, OSError, RuntimeError) as error:
             raise TaskError(f"its simulator cannot run here ({error})", where=f"task {name}") from error
         self.name = name
+        self.straight = bool(getattr(self.env, "straight", False))
         self.contract = Contract.from_dict(self.env.contract(), where=f"task {name}")
 
     def __enter__(self) -> Task:
