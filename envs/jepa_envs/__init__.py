@@ -20,7 +20,27 @@ def _register(short_name: str, entry_point: str, max_episode_steps: int) -> None
     gym.register(id=TASKS[short_name], entry_point=entry_point, max_episode_steps=max_episode_steps)
 
 
+def _register_with_object(task: str, other: str) -> None:
+    """Register a registered task again with its other object, as ``TASK_OBJECT`` and ``jepa_robot/TaskObject-v0``."""
+    spec = gym.spec(TASKS[task])
+    TASKS[f"{task}_{other}"] = f"jepa_robot/{spec.name}{other.title()}-v0"
+    gym.register(
+        id=TASKS[f"{task}_{other}"],
+        entry_point=spec.entry_point,
+        max_episode_steps=spec.max_episode_steps,
+        kwargs={"object": other},
+    )
+
+
 _register("panda_reach", "jepa_envs.panda_reach:PandaReachEnv", 50)
+_register("panda_grasp", "jepa_envs.panda_grasp:PandaGraspEnv", 50)
+_register("panda_reach_with_object", "jepa_envs.panda_reach_with_object:PandaReachWithObjectEnv", 50)
+_register("panda_pick_place", "jepa_envs.panda_pick_place:PandaPickPlaceEnv", 80)
+_register("panda_push", "jepa_envs.panda_push:PandaPushEnv", 80)
+_register_with_object("panda_grasp", "box")
+_register_with_object("panda_reach_with_object", "box")
+_register_with_object("panda_pick_place", "box")
+_register_with_object("panda_push", "cup")
 _register("push_t", "jepa_envs.push_t:PushTEnv", 300)
 _register("two_rooms", "jepa_envs.two_rooms:TwoRoomsEnv", 100)
 

@@ -16,9 +16,9 @@ from jepa_envs.variation import load_model
 ObjectName = Literal["cup", "box"]
 
 # Where the point between the fingertips may go: x, y, z (metres, base frame), yaw (radians), closedness (0..1).
-LOW = np.array([0.35, -0.25, 0.013, -1.0, 0.0])
-HIGH = np.array([0.65, 0.25, 0.35, 1.0, 1.0])
-MAT = np.array([(0.31, -0.29), (0.69, 0.29)])
+LOW = np.array([0.38, -0.20, 0.013, -1.0, 0.0])
+HIGH = np.array([0.62, 0.20, 0.30, 1.0, 1.0])
+MAT = np.array([(0.34, -0.24), (0.66, 0.24)])
 """Corners of the mat, which the object cannot leave: (x, y) low and high, metres."""
 
 LEAD = np.array([0.02, 0.02, 0.02, 0.1, 0.25])
@@ -49,8 +49,8 @@ class ObjectShape:
 
 
 SHAPES: dict[str, ObjectShape] = {
-    "cup": ObjectShape(half_height=0.0425, half_width=0.027, grip_height=0.008, turns=0.0),
-    "box": ObjectShape(half_height=0.030, half_width=0.024, grip_height=0.004, turns=np.pi / 2),
+    "cup": ObjectShape(half_height=0.0475, half_width=0.029, grip_height=0.014, turns=0.0),
+    "box": ObjectShape(half_height=0.032, half_width=0.027, grip_height=0.012, turns=np.pi / 2),
 }
 
 
@@ -103,8 +103,10 @@ class Tabletop(PandaArm):
         self._check_object(self.data.qpos)
         self.update_positions(self.data)
 
-    def hold(self, position: np.ndarray, yaw: float = 0.0) -> None:
+    def hold(self, position: np.ndarray, yaw: float = 0.0, turn: float = 0.0) -> None:
         """Stand still with the fingertips' point at ``position`` [3] and the object upright in the grip.
+
+        The hand is turned by ``yaw``, and the object in it by ``turn``.
 
         Raises:
             ValueError: the hand would be outside its workspace, or the object off the mat or in the table.
@@ -113,7 +115,7 @@ class Tabletop(PandaArm):
         pose = np.array([*position, yaw, closedness + LEAD[4]])
         self._check_pose(pose)
         mujoco.mj_resetData(self.model, self.data)
-        self._set(pose, position - np.array([0.0, 0.0, self.shape.grip_height]), yaw, closedness)
+        self._set(pose, position - np.array([0.0, 0.0, self.shape.grip_height]), yaw + turn, closedness)
         self._check_object(self.data.qpos)
         self.step(np.zeros(5))  # the grip settles
         self.data.time = 0.0

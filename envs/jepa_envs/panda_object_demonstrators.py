@@ -1,0 +1,259 @@
+"""Demonstrators for tasks in which a Panda handles an object.
+
+Each looks at where hand and object are and does what comes next: above it, down, close, lift, carry, lower, open. So
+an expert that is disturbed goes on from where it finds itself. Inside this module actions and hands have five
+dimensions: x, y, z, yaw, closedness.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from jepa_envs.demonstrators import ColouredNoise
+from jepa_envs.goal_image import Demonstrator, State
+from jepa_envs.panda import FINGER_TRAVEL
+from jepa_envs.panda_tabletop import HIGH, LOW, MAT, ObjectShape, object_position, object_yaw
+
+BOUND = np.array([0.05, 0.05, 0.05, 0.2, 0.25])  # largest action: metres, radians, closedness
+FINGER_HALF = np.array([0.017, 0.028])  # of the two closed fingers together, x and y
+PUSH_HEIGHT = 0.025  # of the fingertips' point
+_CARRY_HEIGHT = 0.06  # of a carried object's lower end
+_CLEARANCE = 0.02  # metres between fingertips and an object that they pass over
+_TIP = 0.009  # how far the fingers reach below the point between them
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What a demonstrator looks at.
+
+    Attributes:
+        hand: commanded pose [5].
+        closedness: measured.
+        centre: of the object [3].
+        yaw: of the object.
+    """
+
+    hand: np.ndarray
+    closedness: float
+    centre: np.ndarray
+    yaw: float
+
+    @classmethod
+    def of(cls, state: State) -> Scene:
+        qpos = np.asarray(state["qpos"], float)
+        closedness = 1.0 - qpos[7:9].mean() / FINGER_TRAVEL
+        return cls(np.asarray(state["target"], float), closedness, object_position(qpos), object_yaw(qpos))
+
+
+class Skills:
+    """The steps of which handling is made.
+
+    Args:
+        shape: of the object.
+        gain: share of the remaining way that a step goes, as far as the bounds allow.
+    """
+
+    def __init__(self, shape: ObjectShape, gain: float):
+        self.shape, self._gain = shape, gain
+
+    def is_held(self, scene: Scene) -> bool:
+        """Whether the fingers squeeze something where the object is."""
+        offset = scene.centre - scene.hand[:3]
+        there = np.linalg.norm(offset[:2]) < 0.02 and abs(offset[2] + self.shape.grip_height) < 0.03
+        return bool(there and scene.hand[4] - scene.closedness > 0.1)
+
+    def go(self, scene: Scene, place: np.ndarray, yaw: float, grip: float) -> np.ndarray:
+        """Towards ``place`` [3], straight; ``grip`` is what is done to the closedness, -1 to 1 times its bound."""
+        way = self._gain * np.append(place - scene.hand[:3], yaw - scene.hand[3])
+        way[:3] /= max(1.0, np.abs(way[:3] / BOUND[:3]).max())
+        return np.append(np.clip(way, -BOUND[:4], BOUND[:4]), grip * BOUND[4])
+
+    def over(self, scene: Scene, place: np.ndarray, yaw: float, grip: float, lowest: float) -> np.ndarray:
+        """Towards ``place`` [3] at no less than the height ``lowest``, until above it; then down."""
+        far = np.linalg.norm(place[:2] - scene.hand[:2])
+        if far > 0.01 and scene.hand[2] < lowest - 0.01:
+            return self.go(scene, np.append(scene.hand[:2], max(lowest, place[2])), yaw, grip)
+        if far > 0.005:
+            place = np.append(place[:2], max(lowest, place[2]))
+        return self.go(scene, place, yaw, grip)
+
+    def grasp(self, scene: Scene) -> np.ndarray:
+        """Towards holding the object."""
+        yaw = self._grip_yaw(scene)
+        place = scene.centre + np.array([0.0, 0.0, self.shape.grip_height])
+        place[2] = max(place[2], LOW[2])
+        offset = scene.hand[:3] - place
+        if np.linalg.norm(offset[:2]) < 0.012 and abs(offset[2]) < 0.008 and abs(yaw - scene.hand[3]) < 0.1:
+            return self.go(scene, scene.hand[:3], scene.hand[3], 1.0)
+        if np.linalg.norm(offset[:2]) < 0.012 and offset[2] < 0.008:
+            return self.go(scene, place, yaw, -1.0)  # down there already
+        if scene.closedness > 0.1:  # the fingers have to be open before they go down
+            place[2] = max(scene.hand[2], self._above(scene))
+        return self.over(scene, place, yaw, -1.0, self._above(scene))
+
+    def carry(self, scene: Scene, centre: np.ndarray, yaw: float) -> np.ndarray:
+        """Towards having the held object's centre at ``centre`` [3]."""
+        place = np.clip(centre + scene.hand[:3] - scene.centre, LOW[:3], HIGH[:3])
+        return self.go(scene, place, yaw, 0.5)
+
+    def put(self, scene: Scene, place: np.ndarray, yaw: float) -> np.ndarray:
+        """Towards having the held object above ``place`` [2], and then on it."""
+        offset = scene.hand[:3] - scene.centre
+        down = np.append(place, self.shape.half_height - 0.001) + offset
+        lowest = _CARRY_HEIGHT + self.shape.half_height + offset[2]
+        return self.over(scene, np.clip(down, LOW[:3], HIGH[:3]), yaw, 0.5, min(lowest, HIGH[2]))
+
+    def release(self, scene: Scene, retreat: np.ndarray) -> np.ndarray:
+        """Open the fingers, then up and to the pose ``retreat`` [5]."""
+        if scene.closedness > 0.15 and np.linalg.norm(scene.hand[:2] - scene.centre[:2]) < 0.03:
+            return self.go(scene, scene.hand[:3], scene.hand[3], -1.0)
+        step = self.over(scene, retreat[:3], retreat[3], 0.0, min(self._above(scene), retreat[2]))
+        step[4] = np.clip(retreat[4] - scene.hand[4], -BOUND[4], BOUND[4])
+        return step
+
+    def push(self, scene: Scene, place: np.ndarray) -> np.ndarray:
+        """Towards having pushed the object to ``place`` [2] with closed fingers."""
+        way = place - scene.centre[:2]
+        left = float(np.linalg.norm(way))
+        along = way / max(left, 1e-9)
+        aside = np.array([-along[1], along[0]])
+        offset = scene.hand[:2] - scene.centre[:2]
+        behind, off = -float(offset @ along), float(offset @ aside)
+        if scene.hand[2] < PUSH_HEIGHT + 0.015 and behind > 0.02 and abs(off) < 0.012 and scene.closedness > 0.9:
+            advance = min(self._gain * left, 0.03) * along - 0.5 * off * aside
+            return self.go(scene, np.append(scene.hand[:2] + advance / self._gain, PUSH_HEIGHT), 0.0, 1.0)
+        start = scene.centre[:2] - along * (reach(self.shape, scene.yaw, along) + 0.012)
+        start = np.clip(start, LOW[:2], HIGH[:2])
+        return self.over(scene, np.append(start, PUSH_HEIGHT), 0.0, 1.0, self._above(scene))
+
+    def _above(self, scene: Scene) -> float:
+        """Height of the hand at which the fingers pass over the object."""
+        return min(scene.centre[2] + self.shape.half_height + _TIP + _CLEARANCE, HIGH[2])
+
+    def _grip_yaw(self, scene: Scene) -> float:
+        """Yaw of the hand in which the fingers close on two faces."""
+        if not self.shape.turns:
+            return 0.0
+        return (scene.yaw + self.shape.turns / 2) % self.shape.turns - self.shape.turns / 2
+
+
+def reach(shape: ObjectShape, yaw: float, along: np.ndarray) -> float:
+    """Distance of the hand's from the object's centre at which closed fingers surely do not touch it yet, behind it."""
+    direction = np.arctan2(along[1], along[0]) - yaw
+    corner = abs(np.cos(direction)) + abs(np.sin(direction)) if shape.turns else 1.0
+    return shape.half_width * corner + float(FINGER_HALF @ np.abs(along))
+
+
+class HoldExpert:
+    """Grasps the object and brings it to the goal's place, in the hand.
+
+    Args:
+        shape: of the object.
+        gain: share of the remaining way that a step goes.
+    """
+
+    def __init__(self, shape: ObjectShape, gain: float):
+        self._skills = Skills(shape, gain)
+
+    def act(self, state: State, goal_state: State) -> np.ndarray:
+        scene, goal = Scene.of(state), Scene.of(goal_state)
+        if not self._skills.is_held(scene):
+            return self._skills.grasp(scene)
+        return self._skills.carry(scene, goal.centre, goal.hand[3])
+
+
+class PlaceExpert:
+    """Picks the object up, puts it down at its goal and takes the hand to its own.
+
+    Args: as `HoldExpert`.
+    """
+
+    def __init__(self, shape: ObjectShape, gain: float, tolerance: float = 0.012):
+        self._skills, self._tolerance = Skills(shape, gain), tolerance
+
+    def act(self, state: State, goal_state: State) -> np.ndarray:
+        scene, goal = Scene.of(state), Scene.of(goal_state)
+        there = np.linalg.norm(scene.centre[:2] - goal.centre[:2]) < self._tolerance
+        if there and scene.centre[2] < self._skills.shape.half_height + 0.004:
+            return self._skills.release(scene, goal.hand)
+        if self._skills.is_held(scene):
+            return self._skills.put(scene, goal.centre[:2], goal.hand[3])
+        return self._skills.grasp(scene)
+
+
+class PushExpert:
+    """Pushes the object to its goal with closed fingers.
+
+    Args: as `HoldExpert`.
+    """
+
+    def __init__(self, shape: ObjectShape, gain: float, tolerance: float = 0.008):
+        self._skills, self._tolerance = Skills(shape, gain), tolerance
+
+    def act(self, state: State, goal_state: State) -> np.ndarray:
+        scene, goal = Scene.of(state), Scene.of(goal_state)
+        if np.linalg.norm(scene.centre[:2] - goal.centre[:2]) < self._tolerance:
+            return np.zeros(5)
+        return self._skills.push(scene, goal.centre[:2])
+
+
+class ObjectExplorer:
+    """Does one thing after another, whatever the goal: carries the object about, pushes it, or wanders.
+
+    Args:
+        rng: source of randomness.
+        shape: of the object.
+    """
+
+    _CARRY, _PUSH, _WANDER = range(3)
+
+    def __init__(self, rng: np.random.Generator, shape: ObjectShape):
+        self._rng = rng
+        self._skills = Skills(shape, rng.uniform(0.5, 1.0))
+        self._noise = ColouredNoise(rng, rng.uniform(0.1, 0.5) * BOUND * (1, 1, 1, 1, 0.3), correlation=0.7)
+        self._begin()
+
+    def act(self, state: State, goal_state: State) -> np.ndarray:
+        self._left -= 1
+        if self._left <= 0:
+            self._begin()
+        step = self._deed(Scene.of(state)) + self._noise.next()
+        return np.clip(step, -BOUND, BOUND)
+
+    def _begin(self) -> None:
+        """Draw what to do next, where to, and for how long."""
+        rng = self._rng
+        self._what = rng.choice([self._CARRY, self._PUSH, self._WANDER], p=[0.45, 0.35, 0.2])
+        self._left = int(rng.integers(8, 25))
+        self._hand = rng.uniform(LOW, HIGH)
+        self._place = np.append(rng.uniform(MAT[0] + 0.08, MAT[1] - 0.08), rng.uniform(0.05, 0.25))
+
+    def _deed(self, scene: Scene) -> np.ndarray:
+        if self._what == self._PUSH:
+            if np.linalg.norm(scene.centre[:2] - self._place[:2]) < 0.02:
+                self._left = 0
+            return self._skills.push(scene, self._place[:2])
+        if self._what == self._CARRY:
+            if not self._skills.is_held(scene):
+                return self._skills.grasp(scene)
+            if self._left < 4:  # let go of it there
+                return self._skills.go(scene, scene.hand[:3], scene.hand[3], -1.0)
+            return self._skills.carry(scene, self._place, self._hand[3])
+        return self._skills.go(scene, self._hand[:3], self._hand[3], np.sign(self._hand[4] - 0.5))
+
+
+class Selected:
+    """Another demonstrator, of whose actions only some dimensions are used.
+
+    Args:
+        demonstrator: its actions are [5].
+        used: which of them, bool [5].
+    """
+
+    def __init__(self, demonstrator: Demonstrator, used: np.ndarray):
+        self._demonstrator, self._used = demonstrator, used
+
+    def act(self, state: State, goal_state: State) -> np.ndarray:
+        return self._demonstrator.act(state, goal_state)[self._used].astype(np.float32)

@@ -1,0 +1,192 @@
+"""What the tasks have in common in which a Panda handles one object on a mat."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+import gymnasium as gym
+import numpy as np
+
+from jepa_envs.demonstrators import ColouredNoise, NoisyExpert
+from jepa_envs.gl import mujoco
+from jepa_envs.goal_image import Demonstrator, State
+from jepa_envs.panda import CONTROL_PERIOD
+from jepa_envs.panda_object_demonstrators import BOUND, ObjectExplorer, Selected
+from jepa_envs.panda_tabletop import HIGH, LOW, ObjectName, Tabletop, object_position, object_tilt
+from jepa_envs.task import Dim, MujocoGoalTask
+
+_POSE = (("x", "m"), ("y", "m"), ("z", "m"), ("yaw", "rad"), ("gripper", "1"))
+_NOISE = np.array([0.3, 0.3, 0.3, 0.3, 0.0])  # of noisy experts, as a share of the bounds: they do not drop things
+_PLACES = np.array([(0.43, -0.15), (0.57, 0.15)])  # where objects stand at first and in the end
+_ALIGNED = 0.3  # radians by which a box may be turned for fingers that cannot turn
+_ABOVE, _AWAY = 0.15, 0.12  # height of the hand at first, and how far it is from the object, metres
+UPRIGHT = np.deg2rad(15.0)  # of what stands
+
+
+class PandaObjectTask(MujocoGoalTask):
+    """Base of the tasks with a cup or a box, at 5 steps a second. A task adds its starts, goals, criterion and expert.
+
+    ``proprio``, float32 [4]: measured x, y, z of the point between the fingertips (metres, base frame) and the
+    gripper's closedness (0 open, 1 closed); the object's place is to be seen in the picture.
+
+    Action, as V-JEPA 2-AC's: float32 [4], (dx, dy, dz) metres within 0.05 and a change of closedness within 0.25. What
+    is beyond is clipped, and so is motion out of the workspace (0.38..0.62, -0.20..0.20, 0.013..0.30). The hand points
+    down throughout. With ``rotation`` it may also turn about the vertical, within 1 radian: ``proprio`` and the
+    action are float32 [5], with the yaw (radians) and its change, within 0.2, before the gripper's. That is the only
+    one of V-JEPA 2-AC's three angles (Euler xyz of R(t+1) R(t)^T) which is not zero.
+
+    Where something is in the way, the hand stays there. The object cannot leave the mat.
+
+    Args:
+        object: ``"cup"`` or ``"box"``.
+        rotation: whether the hand may turn.
+        others: as `jepa_envs.task.MujocoGoalTask`.
+    """
+
+    cameras = ("front", "left", "top")
+    metadata = {"render_modes": ["rgb_array"], "render_fps": round(1 / CONTROL_PERIOD)}
+    default_object: ClassVar[ObjectName] = "cup"
+
+    def __init__(
+        self,
+        render_mode: str | None = None,
+        image_size: int = 64,
+        camera: str | None = None,
+        variation: str | Sequence[str] = (),
+        object: ObjectName | None = None,
+        rotation: bool = False,
+    ):
+        self.object = object or self.default_object
+        self.rotation = rotation
+        if self.object != self.default_object:
+            self.name = f"{type(self).name}_{self.object}"
+        self._used = np.array([True, True, True, rotation, True])
+        self._table = Tabletop(self.object, self.name, rotation, variation)
+        self._shape = self._table.shape
+        middle = (self._table.low + self._table.high) / 2
+        self._table.place(middle * (1, 1, 1, 1, 0), self._standing(np.array([0.5, 0.1])))
+        names = [pair for pair, used in zip(_POSE, self._used, strict=True) if used]
+        super().__init__(
+            self._table,
+            [
+                Dim(name if unit == "1" else f"d{name}", unit, -bound, bound, "base", integrates=name)
+                for (name, unit), bound in zip(names, BOUND[self._used], strict=True)
+            ],
+            [
+                Dim(name, unit, low, high, "base")
+                for (name, unit), low, high in zip(names, LOW[self._used], HIGH[self._used], strict=True)
+            ],
+            render_mode=render_mode,
+            image_size=image_size,
+            camera=camera,
+            variation=variation,
+        )
+
+    def is_success(self, state: State, goal_state: State) -> bool:
+        """Whether a state fulfils a goal; see the task."""
+        data_of = self._simulation.data_of
+        return self._meets(self._judged(data_of(state)), self._judged(data_of(goal_state)))
+
+    def state_with(self, hand: Sequence[float], place: Sequence[float], yaw: float = 0.0) -> State:
+        """The state standing still with the hand at (x, y, z, yaw, closedness) and the object standing at (x, y).
+
+        Raises:
+            ValueError: the hand would be outside its workspace, or the object not on the mat.
+        """
+        return self._aside(lambda: self._table.place(np.asarray(hand, float), self._standing(place), yaw))
+
+    def state_holding(self, position: Sequence[float], yaw: float = 0.0, turn: float = 0.0) -> State:
+        """The state standing still with the object in the hand, the fingertips' point at ``position`` [3].
+
+        The hand is turned by ``yaw``, and the object in it by ``turn``.
+
+        Raises:
+            ValueError: the hand would be outside its workspace, or the object not above the mat.
+        """
+        return self._aside(lambda: self._table.hold(np.asarray(position, float), yaw, turn))
+
+    def _draw_object(self, rng: np.random.Generator) -> tuple[np.ndarray, float]:
+        """Where an object stands, (x, y) and yaw, that can be gripped from there."""
+        most = np.pi if not self._shape.turns else np.pi / 4 if self.rotation else _ALIGNED
+        return rng.uniform(*_PLACES), rng.uniform(-most, most)
+
+    def _draw_hand(self, rng: np.random.Generator, place: np.ndarray, closedness: float) -> np.ndarray:
+        """A pose [5] of the hand above and away from an object at (x, y)."""
+        while True:
+            hand = rng.uniform(self._table.low, self._table.high)
+            hand[4] = closedness
+            if hand[2] >= _ABOVE and np.linalg.norm(hand[:3] - self._standing(place)) >= _AWAY:
+                return hand
+
+    def _grip_of(self, yaw: float) -> tuple[float, float]:
+        """Yaw of the hand, and turn in it, of a gripped object that stood with a yaw; fingers align a box."""
+        if not self._shape.turns:
+            return 0.0, yaw
+        return (yaw, 0.0) if self.rotation else (0.0, 0.0)
+
+    def _aside(self, place: Callable[[], None]) -> State:
+        """The state that ``place`` makes; the simulation is left as it was."""
+        present = self._table.state()
+        try:
+            place()
+            return self._table.state()
+        finally:
+            self._table.restore(present)
+
+    def _standing(self, place: Sequence[float]) -> np.ndarray:
+        """Centre [3] of the object that stands at (x, y)."""
+        return np.array([*place, self._shape.half_height])
+
+    def _proprio_space(self) -> gym.spaces.Box:
+        reach = np.array([1.0, 1.0, 1.5, np.pi, 1.0], np.float32)[self._used]  # of the arm, wherever it is pushed
+        low = -reach
+        low[-1] = 0.0
+        return gym.spaces.Box(low, reach)
+
+    def _act(self, action: np.ndarray) -> None:
+        delta = np.zeros(5)
+        delta[self._used] = action
+        self._table.step(delta)
+
+    def _proprio(self, data: mujoco.MjData) -> np.ndarray:
+        return self._table.pose_of(data)[self._used]
+
+    def _judged(self, data: mujoco.MjData) -> np.ndarray:
+        """The object's centre [3], whether it is held and how far it is tilted (radians)."""
+        return np.array([*object_position(data.qpos), self._table.is_held(data), object_tilt(data.qpos)])
+
+    def _distance(self, judged: np.ndarray, goal: np.ndarray) -> float:
+        """Between the object's centres."""
+        return float(np.linalg.norm(judged[:3] - goal[:3]))
+
+    def _info(self) -> dict[str, Any]:
+        judged = self._judged(self._simulation.data)
+        return super()._info() | {"success": self._meets(judged, self._goal)}
+
+    def _demonstrators(self) -> dict[str, Callable[[np.random.Generator], Demonstrator]]:
+        bound = BOUND[self._used]
+
+        def expert(gain: float) -> Demonstrator:
+            return Selected(self._expert(gain), self._used)
+
+        def noisy(rng: np.random.Generator) -> Demonstrator:
+            noise = ColouredNoise(rng, (rng.uniform(0.3, 1.0) * _NOISE * BOUND)[self._used], correlation=0.7)
+            return NoisyExpert(expert(rng.uniform(0.4, 0.9)), noise, -bound, bound)
+
+        return {
+            "expert": lambda rng: expert(0.9),
+            "noisy": noisy,
+            "explore": lambda rng: Selected(ObjectExplorer(rng, self._shape), self._used),
+        }
+
+    # -- what a task adds -----------------------------------------------------------------------------------------
+
+    @abc.abstractmethod
+    def _meets(self, judged: np.ndarray, goal: np.ndarray) -> bool:
+        """The criterion of success, of two results of `_judged`."""
+
+    @abc.abstractmethod
+    def _expert(self, gain: float) -> Demonstrator:
+        """A new expert with actions [5] that goes the share ``gain`` of what is left of its way in a step."""
