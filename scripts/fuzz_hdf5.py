@@ -27,12 +27,15 @@ import numpy as np
 from tqdm import tqdm
 
 from jepa_robot.data.inspection import inspect
+from jepa_robot.data.reader import TrajectoryReader
 from jepa_robot.data.source import SourceOptions
-from jepa_robot.data.sources import FORMATS, open_source, source_class
+from jepa_robot.data.sources import FORMATS, detect, open_source, source_class
 from jepa_robot.errors import JepaRobotError
 
-SAMPLES = Path(__file__).parents[1] / "tests" / "data" / "samples"
+ROOT = Path(__file__).parents[1]
+SAMPLES = ROOT / "tests" / "data" / "samples"
 DEFAULTS = (
+    ROOT / "datasets" / "sample_panda_reach.h5",
     "robomimic/image.hdf5", "robomimic/image_no_next.hdf5", "minari/dict", "minari/flat", "minari/raw",
     "stable_worldmodel/moving_block.h5", "droid/raw/AUTOLab/success/2023-11-15",
 )  # fmt: skip
@@ -72,13 +75,14 @@ def damaged(data: bytes, rng: np.random.Generator) -> bytes:
 def read(path: Path, notes: Path) -> None:
     """Check all episodes as ``jepa-robot data check --skip-broken`` does, and note how it went."""
     try:
-        with open_source(path, options=SourceOptions(fps=10)) as source:
+        own = detect(path) == TrajectoryReader.format
+        with open_source(path, options=SourceOptions(fps=None if own else 10.0)) as source:
             outcome = "skipped" if inspect(source, skip_broken=True).unreadable else "read"
     except JepaRobotError as error:
         outcome = f"refused\n{error}"
     except Exception:
         outcome = f"raised\n{traceback.format_exc()}"
-    notes.write_text(outcome)
+    notes.write_text(outcome, errors="backslashreplace")
 
 
 def run_case(sample: Path, seed: list[int], limit: float, keep: Path | None) -> tuple[str, str]:

@@ -46,6 +46,8 @@ class StoredPictures:
 
         def keep(chunk: h5py.h5d.StoreInfo) -> None:
             at = chunk.chunk_offset[0] // self._rows if several else 0
+            if at >= count or any(chunk.chunk_offset[1:]):
+                raise OSError("a chunk lies outside of the array")
             self._offsets[at], self._sizes[at] = chunk.byte_offset, chunk.size
             # A set bit: this chunk did without that filter, such as compression of what cannot be compressed.
             used = [number for i, number in enumerate(filters) if not chunk.filter_mask >> i & 1]

@@ -92,13 +92,13 @@ class PretrainStage:
         torch.manual_seed(seed)
         self.config, self.device, self.dtype = config, device, dtype
         self.data, self.train, self.valid, self.skip = data, train, valid, loader.skip
-        self.held_out = WindowIndex.at_least_one(data, valid, config.clip_frames, loader.skip, "held-out episode")
         self.encoder = VideoEncoder(encoder_config, contract.camera.mean, contract.camera.std).to(device)
         self.teacher = copy.deepcopy(self.encoder).requires_grad_(False)
         self.predictor = MaskedPredictor(encoder_config.width, predictor_config).to(device)
         self.spread = Spread(encoder_config.tokens, encoder_config.width, seed, device)
         self.optimizer = adamw([self.encoder, self.predictor], config.lr, config.weight_decay)
         self.batches = WindowBatches(data, train, config.clip_frames, config.batch_size, seed, loader)
+        self.held_out = WindowIndex.at_least_one(data, valid, config.clip_frames, loader.skip, "held-out episode")
         self.seed = seed
         self.positions = self.encoder.positions(config.clip_frames // TUBELET)
 

@@ -81,7 +81,6 @@ class WorldStage:
         store: LatentStore = LatentStore(),
     ):
         self.data, self.train, self.valid, self.skip = data, train, valid, loader.skip
-        self.held_out = WindowIndex.at_least_one(data, valid, config.frames, loader.skip, "held-out episode")
         self.model, self.config = model.to(device), config
         self.seed, self.device, self.dtype = seed, device, dtype
         model.encoder.requires_grad_(config.joint)
@@ -102,6 +101,7 @@ class WorldStage:
                 chosen = probe_frames(data, train, STATISTICS_FRAMES)
                 model.standardise.update(self.latents[chosen].to(device))
         self.batches = WindowBatches(data, train, config.frames, config.batch_size, seed, loader)
+        self.held_out = WindowIndex.at_least_one(data, valid, config.frames, loader.skip, "held-out episode")
 
     def _latents(self, frames: Tensor, index: Tensor) -> Tensor:
         if self.latents is None:

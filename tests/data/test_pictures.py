@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 
 import h5py
 import hdf5plugin
@@ -106,6 +107,16 @@ def test_a_chunk_that_was_never_written(tmp_path):
         array[:5] = pictures(5)
         with pytest.raises(OSError, match="never written"):
             stored_of(array)
+
+
+@pytest.mark.parametrize("corner", [(200, 0, 0, 0, 0), (4, 8, 0, 0, 0), (2**40, 0, 0, 0, 0)])
+def test_chunks_that_lie_outside_of_the_array(tmp_path, corner):
+    path = write(tmp_path / "x.h5", pictures(), 1)
+    whole, place = path.read_bytes(), struct.pack("<5Q", 3, 0, 0, 0, 0)  # where the index says that chunk 3 begins
+    assert whole.count(place) == 1
+    path.write_bytes(whole.replace(place, struct.pack("<5Q", *corner)))
+    with h5py.File(path, "r") as file, pytest.raises(OSError, match="outside of the array"):
+        stored_of(file["a/front"])
 
 
 @pytest.mark.parametrize("layout", ["blosc and checksum", "checksum", "blosc"])
