@@ -14,7 +14,8 @@ from pathlib import Path
 
 MISSING = (
     "no OpenGL to draw pictures with; expected EGL or OSMesa; "
-    "install it, on Debian or Ubuntu: apt-get install libegl1 libgl1-mesa-dri (or libosmesa6)"
+    "install it, on Debian or Ubuntu: apt-get install libegl1 libgl1 libgl1-mesa-dri "
+    "(or libosmesa6, with MUJOCO_GL=osmesa)"
 )
 
 

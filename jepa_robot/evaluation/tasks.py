@@ -50,6 +50,7 @@ class Task:
         try:
             # Planner and evaluation count steps themselves, hence without the wrapper that limits them.
             self.env: Any = jepa_envs.make(name, image_size=image_size, variation=variation).unwrapped
+            self.env.observe()  # where there is no OpenGL, the first picture says so
         except ValueError as error:
             raise TaskError(str(error), where=f"task {name}") from error
         except (ImportError, OSError, RuntimeError) as error:

@@ -204,3 +204,37 @@ def test_full_disk(tmp_path):
     with TrajectoryReader(path, allow_empty=True) as reader:
         for i in range(len(reader)):
             reader.read(i)
+
+
+def test_the_look_varies_and_is_part_of_the_recipe(recorded, call):
+    """The same motions in other looks; the look is recorded, and cannot be mixed with another."""
+    assert call("collect", *options("varied.h5", 6, variation="light,colour"))[0] == 0
+    varied, plain = read_all(Path("varied.h5")), read_all(recorded)
+    with TrajectoryReader("varied.h5") as reader:
+        assert reader.recipe["variation"] == ["light", "colour"]
+        assert reader.env_args["env_kwargs"] == {"variation": ["light", "colour"]}
+    with TrajectoryReader(recorded) as reader:
+        assert "variation" not in reader.recipe
+    for a, b in zip(varied, plain):
+        assert a.kind == b.kind
+        np.testing.assert_array_equal(a.states[0], b.states[0])
+        assert np.abs(a.frames[0].astype(int) - b.frames[0]).max() > 20
+    for path, changed in (("varied.h5", {}), ("varied.h5", {"variation": "light"}), (recorded, {"variation": "all"})):
+        code, _, err = call("collect", *options(path, 9, **changed))
+        assert code == 2 and "was recorded with variation " in err and err.count("\n") == 1
+    assert call("collect", *options("two.h5", 6, variation="colour,light"), "--workers", 2)[0] == 0
+    assert_holds(Path("two.h5"), varied)
+    code, _, err = call("collect", *options("new.h5", 1, variation="smell"))
+    assert code == 2 and "--variation: variation 'smell' is unknown, expected 'all' or of light, colour" in err
+
+
+@pytest.mark.parametrize("task", ["push_t", "two_rooms"])
+def test_other_tasks_are_recorded_with_their_own_demonstrators(call, task):
+    assert call("collect", *options("other.h5", 3, task=task, mix="expert=0.3,noisy=0.3,explore=0.4"))[0] == 0
+    with Task(task) as opened, TrajectoryReader("other.h5", contract=opened.contract) as reader:
+        assert reader.env_args["env_name"] == opened.env.spec.id
+        for i in range(3):
+            episode = reader.read(i)
+            assert np.all(episode.actions >= opened.contract.action_low)
+            assert np.all(episode.actions <= opened.contract.action_high)
+            assert np.abs(np.diff(episode.states, axis=0)).max() > 0.5
