@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 import gymnasium as gym
 
+from jepa_envs.adapter_names import NAMES
 from jepa_envs.goal_image import Demonstrator, GoalImageTask
 
-__all__ = ["TASKS", "Demonstrator", "GoalImageTask", "make"]
+__all__ = ["TASKS", "Demonstrator", "GoalImageTask", "known_tasks", "make"]
 
 TASKS: dict[str, str] = {}
 """Short name of a task -> Gymnasium id."""
@@ -43,6 +44,19 @@ _register_with_object("panda_pick_place", "box")
 _register_with_object("panda_push", "cup")
 _register("push_t", "jepa_envs.push_t:PushTEnv", 300)
 _register("two_rooms", "jepa_envs.two_rooms:TwoRoomsEnv", 100)
+for _name in NAMES:
+    TASKS[_name.short_name] = f"jepa_robot/{_name.gymnasium_name}-v0"
+    gym.register(
+        TASKS[_name.short_name], _name.entry_point, max_episode_steps=_name.max_episode_steps, kwargs=_name.kwargs
+    )
+
+
+def known_tasks() -> str:
+    """The tasks in a line; those of other packages need extras."""
+    others = {name.short_name for name in NAMES}
+    few = [name.short_name for name in NAMES if not name.short_name.startswith("metaworld_")]
+    own = [name for name in TASKS if name not in others]
+    return f"{', '.join([*own, *few])}, metaworld_reach and Metaworld's others"
 
 
 def make(
@@ -60,10 +74,13 @@ def make(
         variation: factors of appearance drawn for each episode: ``"all"``, or some of `jepa_envs.variation.KINDS`.
 
     Raises:
-        ValueError: the task, the camera or a factor is unknown; names the known ones.
+        ValueError: the task, the camera or a factor is unknown, and names the known ones; or its look does not vary.
+        ImportError: it is of another package, which is not installed; names the extra that brings it.
     """
     name = TASKS.get(task, task)
     if name not in TASKS.values():
-        raise ValueError(f"task {task!r} is unknown, expected one of {sorted(TASKS)}")
+        raise ValueError(f"task {task!r} is unknown, expected one of {known_tasks()}")
+    if variation and task in {name.short_name for name in NAMES}:
+        raise ValueError(f"the look of {task} does not vary: it is another package's; leave variation out")
     options = {"image_size": image_size, "camera": camera, "variation": variation or None}
     return gym.make(name, **{option: value for option, value in options.items() if value is not None})

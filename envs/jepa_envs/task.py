@@ -124,7 +124,7 @@ class MujocoGoalTask(gym.Env[dict[str, np.ndarray], np.ndarray], abc.ABC):
             options = {"state": start, "goal_state": goal} | options
         with self._simulation.looking_at(options["goal_state"]) as data:
             judged = self._judged(data)
-        self.restore(options["state"])
+        self._begin(options["state"], options["goal_state"])
         self._goal = judged
         return self.observe(), self._info()
 
@@ -261,6 +261,10 @@ class MujocoGoalTask(gym.Env[dict[str, np.ndarray], np.ndarray], abc.ABC):
             self._simulation.update_positions(self._simulation.data)
 
     # -- what a task adds -----------------------------------------------------------------------------------------
+
+    def _begin(self, start: State, goal_state: State) -> None:
+        """Stand at the start of an episode."""
+        self.restore(start)
 
     def _info(self) -> dict[str, Any]:
         """What `reset` and `step` report."""

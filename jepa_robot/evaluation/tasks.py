@@ -46,7 +46,7 @@ class Task:
         import jepa_envs  # loads the simulator
 
         if name not in jepa_envs.TASKS:
-            raise TaskError(f"there is no task {name!r}", where="task", expected=f"one of {', '.join(jepa_envs.TASKS)}")
+            raise TaskError(f"there is no task {name!r}", where="task", expected=f"one of {jepa_envs.known_tasks()}")
         try:
             # Planner and evaluation count steps themselves, hence without the wrapper that limits them.
             self.env: Any = jepa_envs.make(name, image_size=image_size, variation=variation).unwrapped
