@@ -9,10 +9,13 @@ import gymnasium as gym
 from jepa_envs.adapter_names import NAMES
 from jepa_envs.goal_image import Demonstrator, GoalImageTask
 
-__all__ = ["TASKS", "Demonstrator", "GoalImageTask", "known_tasks", "make"]
+__all__ = ["ADAPTED_TASKS", "TASKS", "Demonstrator", "GoalImageTask", "known_tasks", "make", "task_id"]
 
 TASKS: dict[str, str] = {}
-"""Short name of a task -> Gymnasium id."""
+"""Short name of a task of this package -> Gymnasium id."""
+
+ADAPTED_TASKS: dict[str, str] = {}
+"""Short name of a task of another package, which an extra brings -> Gymnasium id."""
 
 
 def _register(short_name: str, entry_point: str, max_episode_steps: int) -> None:
@@ -45,18 +48,32 @@ _register_with_object("panda_push", "cup")
 _register("push_t", "jepa_envs.push_t:PushTEnv", 300)
 _register("two_rooms", "jepa_envs.two_rooms:TwoRoomsEnv", 100)
 for _name in NAMES:
-    TASKS[_name.short_name] = f"jepa_robot/{_name.gymnasium_name}-v0"
+    ADAPTED_TASKS[_name.short_name] = f"jepa_robot/{_name.gymnasium_name}-v0"
     gym.register(
-        TASKS[_name.short_name], _name.entry_point, max_episode_steps=_name.max_episode_steps, kwargs=_name.kwargs
+        id=ADAPTED_TASKS[_name.short_name],
+        entry_point=_name.entry_point,
+        max_episode_steps=_name.max_episode_steps,
+        kwargs=_name.kwargs,
     )
 
 
+def task_id(task: str) -> str:
+    """The Gymnasium id of a task, given by short name or id.
+
+    Raises:
+        ValueError: the task is unknown; names the known ones.
+    """
+    ids = TASKS | ADAPTED_TASKS
+    found = ids.get(task, task)
+    if found not in ids.values():
+        raise ValueError(f"there is no task {task!r}, expected one of {known_tasks()}")
+    return found
+
+
 def known_tasks() -> str:
-    """The tasks in a line; those of other packages need extras."""
-    others = {name.short_name for name in NAMES}
-    few = [name.short_name for name in NAMES if not name.short_name.startswith("metaworld_")]
-    own = [name for name in TASKS if name not in others]
-    return f"{', '.join([*own, *few])}, metaworld_reach and Metaworld's others"
+    """Short names of all tasks in a line, Metaworld's fifty by an example."""
+    few = [name for name in ADAPTED_TASKS if not name.startswith("metaworld_")]
+    return ", ".join([*TASKS, *few, "metaworld_reach and the others of Metaworld"])
 
 
 def make(
@@ -77,10 +94,8 @@ def make(
         ValueError: the task, the camera or a factor is unknown, and names the known ones; or its look does not vary.
         ImportError: it is of another package, which is not installed; names the extra that brings it.
     """
-    name = TASKS.get(task, task)
-    if name not in TASKS.values():
-        raise ValueError(f"task {task!r} is unknown, expected one of {known_tasks()}")
-    if variation and task in {name.short_name for name in NAMES}:
-        raise ValueError(f"the look of {task} does not vary: it is another package's; leave variation out")
+    name = task_id(task)
+    if variation and name in ADAPTED_TASKS.values():
+        raise ValueError(f"the look of {task} does not vary, as it is another package's; leave variation out")
     options = {"image_size": image_size, "camera": camera, "variation": variation or None}
     return gym.make(name, **{option: value for option, value in options.items() if value is not None})

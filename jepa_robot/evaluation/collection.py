@@ -115,7 +115,7 @@ def _env_args(recipe: Recipe) -> dict[str, Any]:
     kwargs: dict[str, Any] = {} if recipe.image_size is None else {"image_size": recipe.image_size}
     if recipe.variation:
         kwargs["variation"] = list(recipe.variation)
-    return {"env_name": jepa_envs.TASKS[recipe.task], "type": "gymnasium", "env_kwargs": kwargs}
+    return {"env_name": jepa_envs.task_id(recipe.task), "type": "gymnasium", "env_kwargs": kwargs}
 
 
 def _check_mix(task: Task, mix: dict[str, float]) -> None:

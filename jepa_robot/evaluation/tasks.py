@@ -45,7 +45,7 @@ class Task:
         """
         import jepa_envs  # loads the simulator
 
-        if name not in jepa_envs.TASKS:
+        if name not in {**jepa_envs.TASKS, **jepa_envs.ADAPTED_TASKS}:
             raise TaskError(f"there is no task {name!r}", where="task", expected=f"one of {jepa_envs.known_tasks()}")
         try:
             # Planner and evaluation count steps themselves, hence without the wrapper that limits them.
