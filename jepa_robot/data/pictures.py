@@ -1,15 +1,16 @@
 """Reading pictures out of an HDF5 file past the HDF5 library.
 
-The library holds one lock for all threads, copies every chunk once more than needed and checks its
-checksum at every read. Where the chunks lie is asked once; then they are read and decompressed straight
-to where they are wanted, in as many threads as there are. Checksums are checked when a chunk is read
-for the first time.
+The library holds one lock for all threads, copies every chunk once more than needed, checks its
+checksum at every read, and crashes where a damaged chunk becomes fewer bytes than it should. Here, where
+the chunks lie is asked once; then they are read and decompressed straight to where they are wanted, in
+as many threads as there are. Checksums are checked when a chunk is read for the first time.
 """
 
 from __future__ import annotations
 
 import os
 import struct
+import zlib
 
 import h5py
 import numpy as np
@@ -18,6 +19,7 @@ from numcodecs.fletcher32 import Fletcher32
 
 BLOSC = 32001  # HDF5's registered number of the filter
 _BLOSC_HEADER = struct.Struct("<4xI4xI")  # bytes as they were, bytes as they are stored
+_FLETCHER = h5py.h5z.FILTER_FLETCHER32
 _CHECKSUM = Fletcher32()
 _CHECKSUM_BYTES = 4
 
@@ -40,8 +42,8 @@ class StoredPictures:
         count = -(-self.shape[0] // self._rows)
         self._offsets, self._sizes = np.zeros(count, np.int64), np.zeros(count, np.int64)
         self._compressed, self._unchecked = np.zeros(count, bool), np.zeros(count, bool)
-        self._compressing = BLOSC in filters
-        checksums = h5py.h5z.FILTER_FLETCHER32 in filters
+        self._compression = next((number for number in filters if number in _DECOMPRESS), None)
+        checksums = _FLETCHER in filters
         self._checksum = _CHECKSUM_BYTES if checksums else 0
 
         def keep(chunk: h5py.h5d.StoreInfo) -> None:
@@ -51,9 +53,9 @@ class StoredPictures:
             self._offsets[at], self._sizes[at] = chunk.byte_offset, chunk.size
             # A set bit: this chunk did without that filter, such as compression of what cannot be compressed.
             used = [number for i, number in enumerate(filters) if not chunk.filter_mask >> i & 1]
-            self._compressed[at] = BLOSC in used
+            self._compressed[at] = self._compression in used
             self._unchecked[at] = checksums
-            if checksums and h5py.h5z.FILTER_FLETCHER32 not in used:
+            if checksums and _FLETCHER not in used:
                 raise OSError("a chunk has no checksum")
 
         array.chunk_iter(keep)
@@ -62,15 +64,18 @@ class StoredPictures:
 
     @staticmethod
     def readable(array: h5py.h5d.DatasetID) -> bool:
-        """Whether an array in chunks is stored in a way that this understands: Blosc or nothing, checksums or none."""
+        """Whether an array in chunks is stored in a way that this understands.
+
+        That is compressed by Blosc, gzip or not at all, then with a checksum or without.
+        """
         shape, plan = array.shape, array.get_create_plist()
         filters = _filters(plan)
         return (
             len(shape) in (3, 4)
             and array.dtype == np.uint8
             and plan.get_chunk()[-3:] == shape[-3:]
-            and set(filters) <= {BLOSC, h5py.h5z.FILTER_FLETCHER32}
-            and h5py.h5z.FILTER_FLETCHER32 not in filters[:-1]  # checksums of what is not compressed yet
+            and [number for number in filters if number != _FLETCHER] in ([], *([c] for c in _DECOMPRESS))
+            and _FLETCHER not in filters[:-1]  # a checksum of what is not compressed yet
         )
 
     def read(self, rows: range, out: np.ndarray) -> None:
@@ -103,7 +108,7 @@ class StoredPictures:
             if os.preadv(self._descriptor, [pixels, bytearray(self._checksum)], offset) != size:
                 raise OSError("the file ends inside of a chunk")
         # Zeros would have been compressed, and their checksum is right.
-        if self._compressing and not self._compressed[chunk] and not pixels.any():
+        if self._compression is not None and not self._compressed[chunk] and not pixels.any():
             raise OSError("a chunk was overwritten with zeros")
 
     def _unpack(self, chunk: int, stored: bytes, pixels: np.ndarray) -> None:
@@ -119,12 +124,25 @@ class StoredPictures:
             _require_size(len(content), pixels)
             pixels[:] = np.frombuffer(content, np.uint8)
             return
-        if len(content) < _BLOSC_HEADER.size or _BLOSC_HEADER.unpack_from(content) != (pixels.nbytes, len(content)):
-            raise OSError("a chunk is not what its header says")
         try:
-            blosc.decompress(content, pixels)
-        except (RuntimeError, ValueError) as error:
+            _DECOMPRESS[self._compression](content, pixels)
+        except (RuntimeError, ValueError, zlib.error) as error:
             raise OSError(f"a chunk cannot be decompressed ({error})") from error
+
+
+def _decompress_blosc(content: memoryview, pixels: np.ndarray) -> None:
+    if len(content) < _BLOSC_HEADER.size or _BLOSC_HEADER.unpack_from(content) != (pixels.nbytes, len(content)):
+        raise OSError("a chunk is not what its header says")
+    blosc.decompress(content, pixels)
+
+
+def _decompress_gzip(content: memoryview, pixels: np.ndarray) -> None:
+    plain = zlib.decompressobj().decompress(content, pixels.nbytes + 1)
+    _require_size(len(plain), pixels)
+    pixels[:] = np.frombuffer(plain, np.uint8)
+
+
+_DECOMPRESS = {BLOSC: _decompress_blosc, h5py.h5z.FILTER_DEFLATE: _decompress_gzip}
 
 
 def _require_size(size: int, pixels: np.ndarray) -> None:

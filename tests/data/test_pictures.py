@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+import zlib
 
 import h5py
 import hdf5plugin
@@ -18,6 +19,8 @@ LAYOUTS = {
     "blosc": {"compression": LZ4},
     "checksum": {"fletcher32": True},
     "neither": {},
+    "gzip and checksum": {"compression": "gzip", "fletcher32": True},
+    "gzip": {"compression": "gzip"},
     "zstd and shuffle inside blosc": {"compression": hdf5plugin.Blosc(cname="zstd", shuffle=hdf5plugin.Blosc.SHUFFLE)},
 }
 
@@ -75,7 +78,7 @@ def test_pictures_are_put_into_a_part_of_a_larger_array(tmp_path):
 @pytest.mark.parametrize(
     ("values", "layout"),
     [
-        (pictures(), {"compression": "gzip"}),
+        (pictures(), {"compression": "gzip", "shuffle": True}),
         (pictures(), {"compression": "lzf", "fletcher32": True}),
         (pictures(), {"shuffle": True}),
         (pictures().astype(np.float32), {}),
@@ -109,6 +112,17 @@ def test_a_chunk_that_was_never_written(tmp_path):
             stored_of(array)
 
 
+@pytest.mark.parametrize("rows", [1, 4])
+@pytest.mark.parametrize("size", [0, 7, 8 * 6 * 3 - 1, 8 * 6 * 3 * 4 + 1])
+def test_gzip_that_becomes_too_few_or_too_many_bytes(tmp_path, rows, size):
+    """Which the HDF5 library does not look at before it reads them."""
+    path = write(tmp_path / "x.h5", pictures(), rows, compression="gzip")
+    with h5py.File(path, "r+") as file:
+        file["a/front"].id.write_direct_chunk((0, 0, 0, 0), zlib.compress(bytes(size)))
+    with h5py.File(path, "r") as file, pytest.raises(OSError, match="a chunk has|cannot be decompressed"):
+        read(stored_of(file["a/front"]), range(1))
+
+
 @pytest.mark.parametrize("corner", [(200, 0, 0, 0, 0), (4, 8, 0, 0, 0), (2**40, 0, 0, 0, 0)])
 def test_chunks_that_lie_outside_of_the_array(tmp_path, corner):
     path = write(tmp_path / "x.h5", pictures(), 1)
@@ -119,7 +133,7 @@ def test_chunks_that_lie_outside_of_the_array(tmp_path, corner):
         stored_of(file["a/front"])
 
 
-@pytest.mark.parametrize("layout", ["blosc and checksum", "checksum", "blosc"])
+@pytest.mark.parametrize("layout", ["blosc and checksum", "gzip and checksum", "checksum", "blosc", "gzip"])
 @pytest.mark.parametrize("noisy", [False, True])
 def test_every_damaged_byte_is_noticed_where_there_are_checksums(tmp_path, layout, noisy):
     path = write(tmp_path / "x.h5", pictures(noisy=noisy), 1, **LAYOUTS[layout])
