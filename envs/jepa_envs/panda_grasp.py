@@ -35,4 +35,4 @@ class PandaGraspEnv(PandaObjectTask):
         return start, self.state_holding(grip, *self._grip_of(yaw))
 
     def _expert(self, gain: float) -> Demonstrator:
-        return HoldExpert(self._shape, gain)
+        return HoldExpert(self._shape, gain, self.rotation)

@@ -18,7 +18,7 @@ from jepa_envs.panda_tabletop import HIGH, LOW, MAT, ObjectShape, object_positio
 
 BOUND = np.array([0.05, 0.05, 0.05, 0.2, 0.25])  # largest action: metres, radians, closedness
 FINGER_HALF = np.array([0.017, 0.028])  # of the two closed fingers together, x and y
-PUSH_HEIGHT = 0.025  # of the fingertips' point
+_PALM = 0.0414  # how high the hand's lower side is above the point between the fingertips
 _CARRY_HEIGHT = 0.06  # of a carried object's lower end
 _CLEARANCE = 0.02  # metres between fingertips and an object that they pass over
 _TIP = 0.009  # how far the fingers reach below the point between them
@@ -53,10 +53,11 @@ class Skills:
     Args:
         shape: of the object.
         gain: share of the remaining way that a step goes, as far as the bounds allow.
+        rotation: whether the hand may turn.
     """
 
-    def __init__(self, shape: ObjectShape, gain: float):
-        self.shape, self._gain = shape, gain
+    def __init__(self, shape: ObjectShape, gain: float, rotation: bool):
+        self.shape, self._gain, self._rotation = shape, gain, rotation
 
     def is_held(self, scene: Scene) -> bool:
         """Whether the fingers squeeze something where the object is."""
@@ -72,10 +73,10 @@ class Skills:
 
     def over(self, scene: Scene, place: np.ndarray, yaw: float, grip: float, lowest: float) -> np.ndarray:
         """Towards ``place`` [3] at no less than the height ``lowest``, until above it; then down."""
-        far = np.linalg.norm(place[:2] - scene.hand[:2])
-        if far > 0.01 and scene.hand[2] < lowest - 0.01:
+        far, low = np.linalg.norm(place[:2] - scene.hand[:2]), scene.hand[2] < lowest - 0.01
+        if low and far > 0.025:
             return self.go(scene, np.append(scene.hand[:2], max(lowest, place[2])), yaw, grip)
-        if far > 0.005:
+        if not low and far > 0.01:
             place = np.append(place[:2], max(lowest, place[2]))
         return self.go(scene, place, yaw, grip)
 
@@ -87,8 +88,8 @@ class Skills:
         offset = scene.hand[:3] - place
         if np.linalg.norm(offset[:2]) < 0.012 and abs(offset[2]) < 0.008 and abs(yaw - scene.hand[3]) < 0.1:
             return self.go(scene, scene.hand[:3], scene.hand[3], 1.0)
-        if np.linalg.norm(offset[:2]) < 0.012 and offset[2] < 0.008:
-            return self.go(scene, place, yaw, -1.0)  # down there already
+        if np.linalg.norm(offset[:2]) < 0.02 and offset[2] < 0.04:  # the fingers are around the object
+            return self.go(scene, place, yaw, -1.0)
         if scene.closedness > 0.1:  # the fingers have to be open before they go down
             place[2] = max(scene.hand[2], self._above(scene))
         return self.over(scene, place, yaw, -1.0, self._above(scene))
@@ -115,18 +116,19 @@ class Skills:
 
     def push(self, scene: Scene, place: np.ndarray) -> np.ndarray:
         """Towards having pushed the object to ``place`` [2] with closed fingers."""
+        height = push_height(self.shape)
         way = place - scene.centre[:2]
         left = float(np.linalg.norm(way))
         along = way / max(left, 1e-9)
         aside = np.array([-along[1], along[0]])
         offset = scene.hand[:2] - scene.centre[:2]
         behind, off = -float(offset @ along), float(offset @ aside)
-        if scene.hand[2] < PUSH_HEIGHT + 0.015 and behind > 0.02 and abs(off) < 0.012 and scene.closedness > 0.9:
+        if scene.hand[2] < height + 0.015 and behind > 0.02 and abs(off) < 0.012 and scene.closedness > 0.9:
             advance = min(self._gain * left, 0.03) * along - 0.5 * off * aside
-            return self.go(scene, np.append(scene.hand[:2] + advance / self._gain, PUSH_HEIGHT), 0.0, 1.0)
+            return self.go(scene, np.append(scene.hand[:2] + advance / self._gain, height), 0.0, 1.0)
         start = scene.centre[:2] - along * (reach(self.shape, scene.yaw, along) + 0.012)
         start = np.clip(start, LOW[:2], HIGH[:2])
-        return self.over(scene, np.append(start, PUSH_HEIGHT), 0.0, 1.0, self._above(scene))
+        return self.over(scene, np.append(start, height), 0.0, 1.0, self._above(scene))
 
     def _above(self, scene: Scene) -> float:
         """Height of the hand at which the fingers pass over the object."""
@@ -134,9 +136,14 @@ class Skills:
 
     def _grip_yaw(self, scene: Scene) -> float:
         """Yaw of the hand in which the fingers close on two faces."""
-        if not self.shape.turns:
+        if not (self._rotation and self.shape.turns):
             return 0.0
         return (scene.yaw + self.shape.turns / 2) % self.shape.turns - self.shape.turns / 2
+
+
+def push_height(shape: ObjectShape) -> float:
+    """Height of the fingertips' point at which the fingers push a standing object and the hand passes above it."""
+    return max(2 * shape.half_height + 0.006 - _PALM, LOW[2] + 0.005)
 
 
 def reach(shape: ObjectShape, yaw: float, along: np.ndarray) -> float:
@@ -152,10 +159,11 @@ class HoldExpert:
     Args:
         shape: of the object.
         gain: share of the remaining way that a step goes.
+        rotation: whether the hand may turn.
     """
 
-    def __init__(self, shape: ObjectShape, gain: float):
-        self._skills = Skills(shape, gain)
+    def __init__(self, shape: ObjectShape, gain: float, rotation: bool):
+        self._skills = Skills(shape, gain, rotation)
 
     def act(self, state: State, goal_state: State) -> np.ndarray:
         scene, goal = Scene.of(state), Scene.of(goal_state)
@@ -167,11 +175,13 @@ class HoldExpert:
 class PlaceExpert:
     """Picks the object up, puts it down at its goal and takes the hand to its own.
 
-    Args: as `HoldExpert`.
+    Args:
+        tolerance: metres from the goal at which the object is left there.
+        others: as `HoldExpert`.
     """
 
-    def __init__(self, shape: ObjectShape, gain: float, tolerance: float = 0.012):
-        self._skills, self._tolerance = Skills(shape, gain), tolerance
+    def __init__(self, shape: ObjectShape, gain: float, rotation: bool, tolerance: float = 0.012):
+        self._skills, self._tolerance = Skills(shape, gain, rotation), tolerance
 
     def act(self, state: State, goal_state: State) -> np.ndarray:
         scene, goal = Scene.of(state), Scene.of(goal_state)
@@ -186,11 +196,13 @@ class PlaceExpert:
 class PushExpert:
     """Pushes the object to its goal with closed fingers.
 
-    Args: as `HoldExpert`.
+    Args:
+        tolerance: metres from the goal at which the object is left there.
+        others: as `HoldExpert`.
     """
 
-    def __init__(self, shape: ObjectShape, gain: float, tolerance: float = 0.008):
-        self._skills, self._tolerance = Skills(shape, gain), tolerance
+    def __init__(self, shape: ObjectShape, gain: float, rotation: bool, tolerance: float = 0.008):
+        self._skills, self._tolerance = Skills(shape, gain, rotation), tolerance
 
     def act(self, state: State, goal_state: State) -> np.ndarray:
         scene, goal = Scene.of(state), Scene.of(goal_state)
@@ -205,14 +217,15 @@ class ObjectExplorer:
     Args:
         rng: source of randomness.
         shape: of the object.
+        rotation: whether the hand may turn.
     """
 
     _CARRY, _PUSH, _WANDER = range(3)
 
-    def __init__(self, rng: np.random.Generator, shape: ObjectShape):
+    def __init__(self, rng: np.random.Generator, shape: ObjectShape, rotation: bool):
         self._rng = rng
-        self._skills = Skills(shape, rng.uniform(0.5, 1.0))
-        self._noise = ColouredNoise(rng, rng.uniform(0.1, 0.5) * BOUND * (1, 1, 1, 1, 0.3), correlation=0.7)
+        self._skills = Skills(shape, rng.uniform(0.5, 1.0), rotation)
+        self._noise = ColouredNoise(rng, rng.uniform(0.02, 0.25) * BOUND * (1, 1, 1, 1, 0.3), correlation=0.7)
         self._begin()
 
     def act(self, state: State, goal_state: State) -> np.ndarray:
@@ -226,7 +239,7 @@ class ObjectExplorer:
         """Draw what to do next, where to, and for how long."""
         rng = self._rng
         self._what = rng.choice([self._CARRY, self._PUSH, self._WANDER], p=[0.45, 0.35, 0.2])
-        self._left = int(rng.integers(8, 25))
+        self._left = int(rng.integers(12, 35))
         self._hand = rng.uniform(LOW, HIGH)
         self._place = np.append(rng.uniform(MAT[0] + 0.08, MAT[1] - 0.08), rng.uniform(0.05, 0.25))
 

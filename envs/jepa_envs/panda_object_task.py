@@ -18,7 +18,7 @@ from jepa_envs.panda_tabletop import HIGH, LOW, ObjectName, Tabletop, object_pos
 from jepa_envs.task import Dim, MujocoGoalTask
 
 _POSE = (("x", "m"), ("y", "m"), ("z", "m"), ("yaw", "rad"), ("gripper", "1"))
-_NOISE = np.array([0.3, 0.3, 0.3, 0.3, 0.0])  # of noisy experts, as a share of the bounds: they do not drop things
+_NOISE = np.array([0.2, 0.2, 0.2, 0.2, 0.0])  # of noisy experts, as a share of the bounds: they do not drop things
 _PLACES = np.array([(0.43, -0.15), (0.57, 0.15)])  # where objects stand at first and in the end
 _ALIGNED = 0.3  # radians by which a box may be turned for fingers that cannot turn
 _ABOVE, _AWAY = 0.15, 0.12  # height of the hand at first, and how far it is from the object, metres
@@ -172,13 +172,13 @@ class PandaObjectTask(MujocoGoalTask):
             return Selected(self._expert(gain), self._used)
 
         def noisy(rng: np.random.Generator) -> Demonstrator:
-            noise = ColouredNoise(rng, (rng.uniform(0.3, 1.0) * _NOISE * BOUND)[self._used], correlation=0.7)
+            noise = ColouredNoise(rng, (rng.uniform(0.1, 1.0) * _NOISE * BOUND)[self._used], correlation=0.7)
             return NoisyExpert(expert(rng.uniform(0.4, 0.9)), noise, -bound, bound)
 
         return {
             "expert": lambda rng: expert(0.9),
             "noisy": noisy,
-            "explore": lambda rng: Selected(ObjectExplorer(rng, self._shape), self._used),
+            "explore": lambda rng: Selected(ObjectExplorer(rng, self._shape, self.rotation), self._used),
         }
 
     # -- what a task adds -----------------------------------------------------------------------------------------

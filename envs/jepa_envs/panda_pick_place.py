@@ -64,4 +64,4 @@ class PandaPickPlaceEnv(PandaObjectTask):
         return start, self.state_with(hand, goal_place, hand_yaw + turn)
 
     def _expert(self, gain: float) -> Demonstrator:
-        return PlaceExpert(self._shape, gain)
+        return PlaceExpert(self._shape, gain, self.rotation)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from jepa_envs.goal_image import Demonstrator, State
-from jepa_envs.panda_object_demonstrators import PUSH_HEIGHT, PushExpert, reach
+from jepa_envs.panda_object_demonstrators import PushExpert, push_height, reach
 from jepa_envs.panda_object_task import UPRIGHT, PandaObjectTask
 
 PUSHES = 0.08, 0.18  # metres from the object's start to its goal
@@ -41,7 +41,7 @@ class PandaPushEnv(PandaObjectTask):
             if all(np.all((self._table.low[:2] <= at) & (at <= self._table.high[:2])) for at in behind):
                 break
         start = self.state_with(self._draw_hand(rng, place, closedness=1.0), place, yaw)
-        return start, self.state_with(np.array([*behind[1], PUSH_HEIGHT, 0.0, 1.0]), goal_place, yaw)
+        return start, self.state_with(np.array([*behind[1], push_height(self._shape), 0.0, 1.0]), goal_place, yaw)
 
     def _expert(self, gain: float) -> Demonstrator:
-        return PushExpert(self._shape, gain)
+        return PushExpert(self._shape, gain, self.rotation)

@@ -37,4 +37,4 @@ class PandaReachWithObjectEnv(PandaObjectTask):
                 return self.state_holding(start[:3], start[3], turn), self.state_holding(goal[:3], goal[3], turn)
 
     def _expert(self, gain: float) -> Demonstrator:
-        return HoldExpert(self._shape, gain)
+        return HoldExpert(self._shape, gain, self.rotation)

@@ -49,7 +49,7 @@ class ObjectShape:
 
 
 SHAPES: dict[str, ObjectShape] = {
-    "cup": ObjectShape(half_height=0.0475, half_width=0.029, grip_height=0.014, turns=0.0),
+    "cup": ObjectShape(half_height=0.036, half_width=0.029, grip_height=0.012, turns=0.0),
     "box": ObjectShape(half_height=0.032, half_width=0.027, grip_height=0.012, turns=np.pi / 2),
 }
 
