@@ -124,7 +124,7 @@ class Skills:
         offset = scene.hand[:2] - scene.centre[:2]
         behind, off = -float(offset @ along), float(offset @ aside)
         if scene.hand[2] < height + 0.015 and behind > 0.02 and abs(off) < 0.012 and scene.closedness > 0.9:
-            advance = min(self._gain * left, 0.03) * along - 0.5 * off * aside
+            advance = self._gain * min(0.6 * left, 0.025) * along - 0.5 * off * aside
             return self.go(scene, np.append(scene.hand[:2] + advance / self._gain, height), 0.0, 1.0)
         start = scene.centre[:2] - along * (reach(self.shape, scene.yaw, along) + 0.012)
         start = np.clip(start, LOW[:2], HIGH[:2])
@@ -201,7 +201,7 @@ class PushExpert:
         others: as `HoldExpert`.
     """
 
-    def __init__(self, shape: ObjectShape, gain: float, rotation: bool, tolerance: float = 0.008):
+    def __init__(self, shape: ObjectShape, gain: float, rotation: bool, tolerance: float = 0.01):
         self._skills, self._tolerance = Skills(shape, gain, rotation), tolerance
 
     def act(self, state: State, goal_state: State) -> np.ndarray:

@@ -153,8 +153,8 @@ class Tabletop(PandaArm):
             )
 
     def _check_object(self, qpos: np.ndarray) -> None:
-        """The object may stand or lie, and has to be as far from the mat's edge and the table as its width allows."""
-        centre, slack = qpos[_POSE], 0.005
+        """The object may stand or lie, and gives way a little where the hand presses it against table or edge."""
+        centre, slack = qpos[_POSE], 0.012
         room = self.shape.half_width - slack
         if np.any(centre[:2] < MAT[0] + room) or np.any(centre[:2] > MAT[1] - room) or centre[2] < room:
             raise ValueError(
