@@ -89,6 +89,10 @@ class PandaObjectTask(MujocoGoalTask):
         data_of = self._simulation.data_of
         return self._meets(self._judged(data_of(state)), self._judged(data_of(goal_state)))
 
+    def object_position(self, state: State) -> np.ndarray:
+        """The object's centre [3] in a state, metres."""
+        return object_position(np.asarray(state["qpos"], float))
+
     def state_with(self, hand: Sequence[float], place: Sequence[float], yaw: float = 0.0) -> State:
         """The state standing still with the hand at (x, y, z, yaw, closedness) and the object standing at (x, y).
 

@@ -156,10 +156,11 @@ class Tabletop(PandaArm):
         """The object may stand or lie, and gives way a little where the hand presses it against table or edge."""
         centre, slack = qpos[_POSE], 0.012
         room = self.shape.half_width - slack
-        if np.any(centre[:2] < MAT[0] + room) or np.any(centre[:2] > MAT[1] - room) or centre[2] < room:
+        low, high = np.append(MAT[0], 0.0) + room, np.append(MAT[1], HIGH[2] + 0.1) - room
+        if not (np.all(centre >= low) and np.all(centre <= high)):
             raise ValueError(
-                f"the object's centre is at {np.round(centre, 3).tolist()} m, expected on the mat, "
-                f"x {MAT[0, 0]}..{MAT[1, 0]} and y {MAT[0, 1]}..{MAT[1, 1]}, and at least {room:.3f} above the table"
+                f"the object's centre is at {np.round(centre, 3).tolist()} m, expected over the mat and within reach, "
+                f"{np.round(low, 3).tolist()}..{np.round(high, 3).tolist()}"
             )
 
 
