@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from functools import lru_cache
+from typing import Any
 
 import h5py
 import numpy as np
@@ -15,6 +16,7 @@ import numpy as np
 from jepa_robot.data.pictures import StoredPictures
 from jepa_robot.errors import DataError
 
+_FIXED = (h5py.h5t.INTEGER, h5py.h5t.FLOAT, h5py.h5t.ENUM, h5py.h5t.STRING)
 _GROUPS = 64  # kept open: those of the few episodes that are read at the same time
 
 
@@ -23,16 +25,14 @@ class StoredArrays:
 
     Args:
         root: of a file that stays open as long as this is used.
-        entries: arrays of pictures of which it is remembered where they lie.
     """
 
-    def __init__(self, root: h5py.Group, entries: int):
+    def __init__(self, root: h5py.Group):
         self._root = root
         self._where = f"{root.file.filename}:{root.name.lstrip('/')}"
         self._descriptor = root.file.id.get_vfd_handle()
         self._direct = root.file.userblock_size == 0  # else everything lies further back than HDF5 says
         self._group = lru_cache(_GROUPS)(self._find_group)
-        self.pictures = lru_cache(entries)(self._find_pictures)
 
     def find(self, key: str) -> h5py.h5d.DatasetID | None:
         """The array at ``key``; None where there is none.
@@ -65,14 +65,28 @@ class StoredArrays:
                 return values
         return h5py.Dataset(array)[rows]
 
-    def attributes(self, key: str) -> h5py.AttributeManager:
-        """Those of the group at ``key``; raises as `find` does, and KeyError where there is none."""
+    def attributes(self, key: str) -> dict[str, Any]:
+        """Those of the group at ``key`` that are numbers or texts of fixed length.
+
+        Texts of variable length lie in a heap of the file, and from some damaged heaps the HDF5 library never comes
+        back. Raises as `find` does, and KeyError where there is no such group.
+        """
         group = self._group(key)
         if group is None:
             raise KeyError(f"there is no group {key}")
-        return h5py.Group(group).attrs
+        found: dict[str, Any] = {}
+        for i in range(h5py.h5a.get_num_attrs(group)):
+            attribute = h5py.h5a.open(group, index=i)
+            kind = attribute.get_type()
+            if kind.get_class() in _FIXED and not (isinstance(kind, h5py.h5t.TypeStringID) and kind.is_variable_str()):
+                if attribute.shape is None:
+                    continue  # no value at all
+                value = np.empty(attribute.shape, attribute.dtype)
+                attribute.read(value)
+                found[attribute.name.decode("utf-8", "replace")] = value[()]
+        return found
 
-    def _find_pictures(self, key: str) -> StoredPictures | None:
+    def pictures(self, key: str) -> StoredPictures | None:
         """The pictures at ``key``, where they can be read past the HDF5 library. Raises as `read` does."""
         array = self.find(key)
         if array is None or not self._direct or self._require_inside(array, key) != h5py.h5d.CHUNKED:

@@ -21,6 +21,7 @@ from jepa_robot.data.format import REWARDED, STATE_KEY, Episode, text_of
 from jepa_robot.data.journal import journal_path, recover
 from jepa_robot.data.layout import DAMAGE, is_own, require_stored
 from jepa_robot.data.source import Progress, Source, SourceOptions, silent
+from jepa_robot.data.sources.hdf5_guard import require_safe
 from jepa_robot.data.splits import read_splits
 from jepa_robot.errors import DataError
 from jepa_robot.spec import Contract
@@ -75,7 +76,7 @@ class TrajectoryReader(Source):
         try:
             self._read_index(allow_empty)
             entries = self._worth_remembering()
-            self._arrays = StoredArrays(self._h5["data"], entries)
+            self._pictures = lru_cache(entries)(self._arrays.pictures)
             self._numbers = lru_cache(entries)(self._read_numbers)
             if contract is not None:
                 contract.require(self.contract, "what is needed", str(path), "use data recorded for this contract")
@@ -147,15 +148,18 @@ class TrajectoryReader(Source):
             data = self._h5["data"] if is_own(self._h5, "data") else None
             if not isinstance(data, h5py.Group):
                 raise DataError("has no group 'data'", where=self.path, expected="robomimic's layout", mend=COLLECT)
-            attributes = dict(data.attrs)
+            self._arrays = StoredArrays(data)
+            attributes = self._arrays.attributes("")
+            if not {"contract", "recipe"} <= set(attributes):  # perhaps too long for the header, and in a heap
+                require_safe(self.path, "data")
+                attributes = dict(data.attrs)
             names = [name for name in data if name.startswith("demo_")]
             for name in names:
                 if not is_own(data, name):
                     raise DataError("is a link", where=f"{self.path}:data/{name}", expected="an episode of its own")
+            episodes = {name: self._arrays.attributes(name) for name in names}
             lengths = {
-                name: int(data[name].attrs["num_samples"])
-                for name in names
-                if bool(data[name].attrs.get("complete", True))
+                name: int(found["num_samples"]) for name, found in episodes.items() if bool(found.get("complete", True))
             }
         except DAMAGE as error:
             raise self._damaged("data", error) from error
@@ -241,7 +245,7 @@ class TrajectoryReader(Source):
             parts.append((last, 1, range(1), pictures[-1:]))
         for key, count, wanted, out in parts:
             with self._reading(key):
-                stored = self._arrays.pictures(key)
+                stored = self._pictures(key)
                 if stored is None or stored.shape != (count, *out.shape[1:]):
                     return False
                 stored.read(wanted, out)
@@ -264,7 +268,7 @@ class TrajectoryReader(Source):
 
     def _array(self, key: str, rows: slice | tuple[()] = (), optional: bool = False) -> Any:
         with self._reading(key):
-            stored = self._arrays.pictures(key) if key.endswith(f"/{self.contract.camera.name}") else None
+            stored = self._pictures(key) if key.endswith(f"/{self.contract.camera.name}") else None
             if stored is not None:
                 wanted = range(rows.start, min(rows.stop, stored.shape[0])) if isinstance(rows, slice) else range(1)
                 pictures = np.empty((len(wanted), *stored.shape[1:]), np.uint8)
@@ -282,7 +286,7 @@ class TrajectoryReader(Source):
 
     def _attributes(self, name: str) -> dict[str, Any]:
         with self._reading(name):
-            return dict(self._arrays.attributes(name))
+            return self._arrays.attributes(name)
 
     @contextlib.contextmanager
     def _reading(self, key: str) -> Iterator[None]:

@@ -42,19 +42,19 @@ def file(tmp_path, request):
 @pytest.mark.parametrize("name", [*ARRAYS, "texts", "in chunks", "never written"])
 def test_as_h5py_reads_them(file, name):
     expected = file[f"data/demo_0/{name}"][()]
-    found = StoredArrays(file["data"], 4).read(f"demo_0/{name}")
+    found = StoredArrays(file["data"]).read(f"demo_0/{name}")
     np.testing.assert_array_equal(found, expected)
     assert np.shape(found) == np.shape(expected) and np.asarray(found).dtype == np.asarray(expected).dtype
 
 
 def test_some_rows(file):
-    arrays = StoredArrays(file["data"], 4)
+    arrays = StoredArrays(file["data"])
     np.testing.assert_array_equal(arrays.read("demo_0/floats", slice(1, 3)), ARRAYS["floats"][1:3])
     np.testing.assert_array_equal(arrays.read("demo_0/pictures", slice(1, 3)), PICTURES[1:3])
 
 
 def test_pictures_behind_a_user_block_are_left_to_hdf5(file):
-    stored = StoredArrays(file["data"], 4).pictures("demo_0/pictures")
+    stored = StoredArrays(file["data"]).pictures("demo_0/pictures")
     assert (stored is None) == (file.userblock_size > 0)
     if stored is not None:
         out = np.empty_like(PICTURES)
@@ -64,7 +64,7 @@ def test_pictures_behind_a_user_block_are_left_to_hdf5(file):
 
 @pytest.mark.parametrize("key", ["demo_1/floats", "demo_0/missing", "demo_0/floats/below", "demo_0"])
 def test_what_is_not_there(file, key):
-    arrays = StoredArrays(file["data"], 4)
+    arrays = StoredArrays(file["data"])
     assert arrays.find(key) is None and arrays.read(key) is None and arrays.pictures(key) is None
 
 
@@ -78,7 +78,7 @@ def test_what_is_not_there(file, key):
     ],
     ids=["soft link", "external link", "external values", "virtual"],
 )
-@pytest.mark.parametrize("ask", [StoredArrays.read, lambda arrays, key: arrays.pictures(key)], ids=["numbers", "pictures"])
+@pytest.mark.parametrize("ask", [StoredArrays.read, StoredArrays.pictures], ids=["numbers", "pictures"])
 def test_nothing_of_another_file_is_read(tmp_path, lead_away, ask):
     with h5py.File(tmp_path / "other.h5", "w") as other:
         other["values"] = np.ones((2, 2), np.float32)
@@ -89,7 +89,7 @@ def test_nothing_of_another_file_is_read(tmp_path, lead_away, ask):
         lead_away(demo)
     with h5py.File(tmp_path / "x.h5", "r") as file:
         with pytest.raises(DataError, match="link|another file") as error:
-            ask(StoredArrays(file["data"], 4), "demo_0/away")
+            ask(StoredArrays(file["data"]), "demo_0/away")
         assert "x.h5:data/demo_0/away" in str(error.value)
 
 
@@ -106,4 +106,24 @@ def test_a_file_that_ends_early(tmp_path):
     with h5py.File(path, "r") as file:
         os.truncate(path, file["data/demo_0/floats"].id.get_offset() + 100)
         with pytest.raises(OSError, match="ends inside"):
-            StoredArrays(file["data"], 4).read("demo_0/floats")
+            StoredArrays(file["data"]).read("demo_0/floats")
+
+
+def test_attributes_of_fixed_length(tmp_path):
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        kept = {"whole": 3, "real": 2.5, "yes": True, "fixed": np.bytes_("text"), "several": np.arange(3)}
+        for name, value in kept.items():
+            file.create_group(f"data/{name}").attrs[name] = value
+            file["data"].attrs[name] = value
+        file["data"].attrs["heap"] = "a text of h5py's usual kind"
+        file["data"].attrs["texts"] = ["a", "b"]
+        file["data"].attrs["reference"] = file["data"].ref
+        file["data"].attrs["nothing"] = h5py.Empty("f")
+    with h5py.File(tmp_path / "x.h5", "r") as file:
+        found = StoredArrays(file["data"]).attributes("")
+        assert set(found) == set(kept)
+        for name, value in kept.items():
+            np.testing.assert_array_equal(found[name], value)
+            np.testing.assert_array_equal(StoredArrays(file["data"]).attributes(name)[name], value)
+        with pytest.raises(KeyError, match="no group demo_7"):
+            StoredArrays(file["data"]).attributes("demo_7")

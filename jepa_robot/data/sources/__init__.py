@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from jepa_robot.data.source import Progress, Source, SourceOptions, silent
-from jepa_robot.data.sources.hdf5_guard import refuse, unsafe_keys
+from jepa_robot.data.sources.hdf5_guard import require_safe
 from jepa_robot.errors import DataError
 
 # Format -> (module, class); in the order in which they are tried. A format is imported when it is first looked
@@ -53,7 +53,7 @@ def detect(path: str | os.PathLike[str]) -> str:
             "no such file or folder", where=path, expected="recorded trajectories",
             mend="record some with `jepa-robot collect`",
         )
-    _require_safe(path)
+    _require_safe_to_look_at(path)
     for name in FORMATS:
         if source_class(name).recognises(path):
             return name
@@ -66,7 +66,7 @@ def detect(path: str | os.PathLike[str]) -> str:
     )
 
 
-def _require_safe(path: Path) -> None:
+def _require_safe_to_look_at(path: Path) -> None:
     """Raise DataError where looking at a file of others is dangerous: all importers look at its top, some at data."""
     if not path.is_file():
         return
@@ -76,10 +76,7 @@ def _require_safe(path: Path) -> None:
     except OSError:
         return  # the importers say what is wrong
     if beginning and _OWN not in beginning:
-        unsafe = unsafe_keys(path)
-        for key in ("", "data"):
-            if key in unsafe:
-                raise refuse(path, key, unsafe[key])
+        require_safe(path, "data")
 
 
 def open_source(

@@ -50,6 +50,17 @@ def unsafe_keys(path: Path) -> dict[str, str]:
     return _of_process(os.getpid()).unsafe_keys(path)
 
 
+def require_safe(path: Path, *keys: str) -> None:
+    """
+    Raises:
+        DataError: the file itself or one of the keys must not be touched.
+    """
+    unsafe = unsafe_keys(path)
+    for key in ("", *keys):
+        if key in unsafe:
+            raise refuse(path, key, unsafe[key])
+
+
 def expect(path: Path) -> None:
     """Have a file looked through while this process does something else, so that `unsafe_keys` need not wait.
 
