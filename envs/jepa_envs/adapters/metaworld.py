@@ -14,6 +14,7 @@ from jepa_envs.adapters.task import AdaptedTask
 from jepa_envs.renderer import FreeCamera
 from jepa_envs.task import Dim
 
+MUJOCO_BEFORE = "4.0"
 STEPS_PER_ACTION = 5  # of 0.0125 s
 _STEP = 0.01 * STEPS_PER_ACTION  # metres; what the environment moves the hand's target by
 _LOW, _HIGH = (-0.525, 0.348, -0.0525), (0.525, 1.025, 0.7)  # metres; the environment's bounds of the hand
@@ -29,17 +30,15 @@ def make(task: str, render_mode: str | None = None, image_size: int = 64, camera
     where they are in the goal.
 
     Raises:
-        ImportError: metaworld is not installed.
+        ImportError: metaworld is not installed, or does not work with this MuJoCo.
     """
-    require("metaworld", "metaworld")
-    from metaworld.env_dict import ALL_V3_ENVIRONMENTS_GOAL_OBSERVABLE
-    from metaworld.policies import ENV_POLICY_MAP
-
+    environments = require("metaworld", "metaworld.env_dict", MUJOCO_BEFORE).ALL_V3_ENVIRONMENTS_GOAL_OBSERVABLE
+    policies = require("metaworld", "metaworld.policies").ENV_POLICY_MAP
     name = f"{task.replace('_', '-')}-v3"
-    env = ALL_V3_ENVIRONMENTS_GOAL_OBSERVABLE[f"{name}-goal-observable"](seed=0)
+    env = environments[f"{name}-goal-observable"](seed=0)
     env._freeze_rand_vec, env.seeded_rand_vec = False, True  # each reset draws another goal, from its seed
     env.max_path_length = sys.maxsize  # whoever plans counts steps
-    policy = ENV_POLICY_MAP[name]()
+    policy = policies[name]()
     return AdaptedTask(
         env,
         name=f"metaworld_{task}",

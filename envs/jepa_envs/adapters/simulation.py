@@ -64,6 +64,12 @@ class EnvSimulation(Simulation):
         mujoco.mj_setState(self.model, self.data, vector, _SPEC)
         self.settle()
 
+    def forget(self) -> None:
+        """Make model and attributes what they were before the first reset, so that no episode depends on another."""
+        attributes.write(self.env, {}, self._initial)
+        for name, nominal in self._nominal.items():
+            getattr(self.model, name)[:] = nominal
+
     def with_attributes_of(self, state: dict[str, Any], other: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
         """A state with some attributes of the environment from another state.
 

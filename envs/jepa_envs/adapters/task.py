@@ -128,7 +128,8 @@ class AdaptedTask(MujocoGoalTask):
     # -- for goal makers ------------------------------------------------------------------------------------------
 
     def reset_env(self, seed: int) -> None:
-        """Start an episode of the environment."""
+        """Start an episode of the environment, which follows from the seed alone."""
+        self._simulation.forget()
         self._reset(self.env, seed)
         self._simulation.settle()
 
