@@ -122,8 +122,7 @@ class MujocoGoalTask(gym.Env[dict[str, np.ndarray], np.ndarray], abc.ABC):
         if len(options) < 2:
             start, goal = self.sample_start_and_goal(self.np_random)
             options = {"state": start, "goal_state": goal} | options
-        with self._simulation.looking_at(options["goal_state"]) as data:
-            judged = self._judged(data)
+        judged = self._judged_at(options["goal_state"])
         self._begin(options["state"], options["goal_state"])
         self._goal = judged
         return self.observe(), self._info()
@@ -219,15 +218,11 @@ class MujocoGoalTask(gym.Env[dict[str, np.ndarray], np.ndarray], abc.ABC):
 
     def distance(self, state: State, goal_state: State) -> float:
         """How far a state is from a goal, metres."""
-        judged = []
-        for at in (state, goal_state):
-            with self._simulation.looking_at(at) as data:
-                judged.append(self._judged(data))
-        return self._distance(judged[0], judged[1])
+        return float(self._distance(self._judged_at(state), self._judged_at(goal_state)))
 
     def is_success(self, state: State, goal_state: State) -> bool:
-        """Whether a state fulfils a goal: within ``success_distance`` of it."""
-        return self.distance(state, goal_state) <= self.success_distance
+        """Whether a state fulfils a goal; see the task."""
+        return bool(self._meets(self._judged_at(state), self._judged_at(goal_state)))
 
     def demonstrator_kinds(self) -> tuple[str, ...]:
         """Kinds of demonstrators that `make_demonstrator` knows."""
@@ -260,6 +255,10 @@ class MujocoGoalTask(gym.Env[dict[str, np.ndarray], np.ndarray], abc.ABC):
             self._appearance = appearance
             self._simulation.update_positions(self._simulation.data)
 
+    def _judged_at(self, state: State) -> np.ndarray:
+        with self._simulation.looking_at(state) as data:
+            return self._judged(data)
+
     # -- what a task adds -----------------------------------------------------------------------------------------
 
     def _begin(self, start: State, goal_state: State) -> None:
@@ -268,8 +267,15 @@ class MujocoGoalTask(gym.Env[dict[str, np.ndarray], np.ndarray], abc.ABC):
 
     def _info(self) -> dict[str, Any]:
         """What `reset` and `step` report."""
-        distance = self._distance(self._judged(self._simulation.data), self._goal)
-        return {"success": distance <= self.success_distance, "distance_m": distance}
+        judged = self._judged(self._simulation.data)
+        return {
+            "success": bool(self._meets(judged, self._goal)),
+            "distance_m": float(self._distance(judged, self._goal)),
+        }
+
+    def _meets(self, judged: np.ndarray, goal: np.ndarray) -> bool:
+        """The criterion of success, of two results of `_judged`: nearer than ``success_distance``, if no other."""
+        return self._distance(judged, goal) <= self.success_distance
 
     def _proprio_space(self) -> gym.spaces.Box:
         """Bounds that no proprioception exceeds; those of the contract unless a task knows better."""
