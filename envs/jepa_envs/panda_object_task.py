@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import gymnasium as gym
 import numpy as np
@@ -84,11 +84,6 @@ class PandaObjectTask(MujocoGoalTask):
             variation=variation,
         )
 
-    def is_success(self, state: State, goal_state: State) -> bool:
-        """Whether a state fulfils a goal; see the task."""
-        data_of = self._simulation.data_of
-        return self._meets(self._judged(data_of(state)), self._judged(data_of(goal_state)))
-
     def object_position(self, state: State) -> np.ndarray:
         """The object's centre [3] in a state, metres."""
         return object_position(np.asarray(state["qpos"], float))
@@ -165,10 +160,6 @@ class PandaObjectTask(MujocoGoalTask):
         """Between the object's centres."""
         return float(np.linalg.norm(judged[:3] - goal[:3]))
 
-    def _info(self) -> dict[str, Any]:
-        judged = self._judged(self._simulation.data)
-        return super()._info() | {"success": self._meets(judged, self._goal)}
-
     def _demonstrators(self) -> dict[str, Callable[[np.random.Generator], Demonstrator]]:
         bound = BOUND[self._used]
 
@@ -186,10 +177,6 @@ class PandaObjectTask(MujocoGoalTask):
         }
 
     # -- what a task adds -----------------------------------------------------------------------------------------
-
-    @abc.abstractmethod
-    def _meets(self, judged: np.ndarray, goal: np.ndarray) -> bool:
-        """The criterion of success, of two results of `_judged`."""
 
     @abc.abstractmethod
     def _expert(self, gain: float) -> Demonstrator:

@@ -78,6 +78,8 @@ class Renderer:
             self._open()
         self._gl.make_current()
         view = self._views[self._default if camera is None else camera]
+        # Older versions of MuJoCo keep the scale of textures that the model had when the context was made.
+        self._context.mat_texrepeat[: 2 * self._model.nmat] = self._model.mat_texrepeat.ravel()
         mujoco.mjv_updateScene(self._model, data, self._option, None, view, mujoco.mjtCatBit.mjCAT_ALL, self._scene)
         mujoco.mjr_render(self._rect, self._scene, self._context)
         mujoco.mjr_readPixels(self._pixels, None, self._rect, self._context)

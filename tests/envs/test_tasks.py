@@ -67,7 +67,7 @@ def test_offers_the_goal_image_protocol(env: MujocoGoalTask) -> None:
 
 def test_the_contract_fits_the_spaces(env: MujocoGoalTask) -> None:
     contract = Contract.from_dict(env.contract())
-    assert jepa_envs.TASKS[contract.task] == f"jepa_robot/{type(env).__name__.removesuffix('Env')}-v0"
+    assert jepa_envs.TASKS[contract.task] == env.spec.id
     assert contract.camera.name == env.camera and contract.fps == env.metadata["render_fps"]
     np.testing.assert_allclose(contract.action_high, env.action_space.high, rtol=1e-6)
     np.testing.assert_allclose(contract.action_low, env.action_space.low, rtol=1e-6)
