@@ -29,10 +29,17 @@ class StoredArrays:
 
     def __init__(self, root: h5py.Group):
         self._root = root
-        self._where = f"{root.file.filename}:{root.name.lstrip('/')}"
-        self._descriptor = root.file.id.get_vfd_handle()
-        self._direct = root.file.userblock_size == 0  # else everything lies further back than HDF5 says
+        below = root.name.strip("/")
+        self._where = f"{root.file.filename}:{below}/" if below else f"{root.file.filename}:"
+        # Behind a user block everything lies further back than HDF5 says.
+        self._direct = root.file.driver == "sec2" and root.file.userblock_size == 0
+        self._descriptor = root.file.id.get_vfd_handle() if self._direct else -1
         self._group = lru_cache(_GROUPS)(self._find_group)
+
+    def names(self, key: str) -> list[str]:
+        """What the group at ``key`` holds; nothing where there is none. Raises as `find` does."""
+        group = self._group(key)
+        return [] if group is None else list(h5py.Group(group))
 
     def find(self, key: str) -> h5py.h5d.DatasetID | None:
         """The array at ``key``; None where there is none.
@@ -98,7 +105,7 @@ class StoredArrays:
         stored = array.get_create_plist()
         layout = stored.get_layout()
         if layout == h5py.h5d.VIRTUAL or stored.get_external_count():
-            raise DataError("has its values in another file", where=f"{self._where}/{key}", expected="its own values")
+            raise DataError("has its values in another file", where=f"{self._where}{key}", expected="its own values")
         return layout
 
     def _find_group(self, key: str) -> h5py.h5g.GroupID | None:
@@ -114,5 +121,5 @@ class StoredArrays:
         if links is None or not links.exists(encoded):
             return None
         if links.get_info(encoded).type != h5py.h5l.TYPE_HARD:
-            raise DataError("is a link", where=f"{self._where}/{key}", expected="an array or a group of its own")
+            raise DataError("is a link", where=f"{self._where}{key}", expected="an array or a group of its own")
         return h5py.h5o.open(group, encoded)

@@ -115,39 +115,6 @@ def is_own(group: h5py.Group, name: str | bytes) -> bool:
     return group.id.links.exists(encoded) and group.id.links.get_info(encoded).type == h5py.h5l.TYPE_HARD
 
 
-def own_group(group: h5py.Group, name: str, where: str) -> h5py.Group | None:
-    """The group ``name`` in ``group``; None where there is none.
-
-    Raises:
-        DataError: it is a link.
-    """
-    member = _own(group, name, where)
-    return member if isinstance(member, h5py.Group) else None
-
-
-def own_array(group: h5py.Group, name: str, where: str) -> h5py.Dataset | None:
-    """The array ``name`` in ``group``; None where there is none.
-
-    Raises:
-        DataError: it is a link, or its values lie elsewhere.
-    """
-    member = _own(group, name, where)
-    if not isinstance(member, h5py.Dataset):
-        return None
-    stored = member.id.get_create_plist()
-    if stored.get_layout() == h5py.h5d.VIRTUAL or stored.get_external_count():
-        raise DataError("has its values in another file", where=where, expected="an array with its own values")
-    return member
-
-
-def _own(group: h5py.Group, name: str, where: str) -> h5py.Group | h5py.Dataset | None:
-    if not group.id.links.exists(name.encode()):
-        return None
-    if not is_own(group, name):
-        raise DataError("is a link", where=where, expected="an array or a group of its own")
-    return group[name]
-
-
 def is_erased(array: h5py.Dataset, corner: tuple[int, ...]) -> bool:
     """Whether the compressed chunk that begins at ``corner`` is nothing but zeros.
 

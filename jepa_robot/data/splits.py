@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import h5py
 import numpy as np
 
-from jepa_robot.data.layout import own_array, own_group
+from jepa_robot.data.arrays import StoredArrays
 from jepa_robot.errors import DataError
 
 if TYPE_CHECKING:
@@ -128,15 +128,14 @@ def read_lists(file: h5py.File, path: object) -> dict[str, list[str]]:
     Raises:
         DataError: something else than lists of names.
     """
-    group = own_group(file, MASK, f"{path}:{MASK}")
-    lists: dict[str, list[str]] = {}
-    for split in group if group is not None else ():
-        where = f"{path}:{MASK}/{split}"
-        array = own_array(group, split, where)
-        if array is None or array.ndim != 1 or array.dtype.kind != "S":
+    arrays, lists = StoredArrays(file), {}
+    for split in arrays.names(MASK):
+        key = f"{MASK}/{split}"
+        array = arrays.find(key)
+        if array is None or len(array.shape or ()) != 1 or array.dtype.kind != "S":
             found = "a group" if array is None else f"{array.dtype} {list(array.shape or ())}"
-            raise DataError(f"is {found}", where=where, expected="names of episodes")
-        lists[split] = [name.decode("utf-8", "replace") for name in array[:].tolist()]
+            raise DataError(f"is {found}", where=f"{path}:{key}", expected="names of episodes")
+        lists[split] = [name.decode("utf-8", "replace") for name in arrays.read(key).tolist()]
     return lists
 
 
