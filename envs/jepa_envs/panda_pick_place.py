@@ -7,7 +7,7 @@ import numpy as np
 from jepa_envs.goal_image import Demonstrator, State
 from jepa_envs.panda_object_demonstrators import PlaceExpert
 from jepa_envs.panda_object_task import UPRIGHT, PandaObjectTask
-from jepa_envs.panda_tabletop import object_position, object_yaw
+from jepa_envs.panda_tabletop import object_yaw
 
 LEAST_START_DISTANCE = 0.12  # metres between the object's places
 LIFT = 0.06  # metres of the object above the table in the first two sub-goals
@@ -36,14 +36,15 @@ class PandaPickPlaceEnv(PandaObjectTask):
         Raises:
             ValueError: a state is not one of this environment, or the object cannot be held above it.
         """
+        for state in (start, goal):
+            self._simulation.data_of(state)  # checks it
         lift = np.array([0.0, 0.0, self._shape.grip_height + LIFT])
-        starting, ending = (self._simulation.data_of(state).qpos for state in (start, goal))
-        hand_yaw, turn = self._grip_of(object_yaw(starting))
+        hand_yaw, turn = self._grip_of(object_yaw(np.asarray(start["qpos"], float)))
         there = float(np.asarray(goal["target"])[3])
         look = {name: value for name, value in goal.items() if name == "appearance"}
         return [
-            self.state_holding(object_position(starting) + lift, hand_yaw, turn) | look,
-            self.state_holding(object_position(ending) + lift, there, turn) | look,
+            self.state_holding(self.object_position(start) + lift, hand_yaw, turn) | look,
+            self.state_holding(self.object_position(goal) + lift, there, turn) | look,
             goal,
         ]
 

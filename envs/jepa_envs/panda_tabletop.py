@@ -28,6 +28,7 @@ TOUCH = 0.001
 """Metres between a finger and the object at which they count as touching."""
 
 _RAMP = 0.7
+_SLACK = 0.012  # metres by which an object may seem to be in table or edge
 _POSE, _ROTATION = slice(9, 12), slice(12, 16)  # of the object in qpos, after 7 joints and 2 fingers
 
 
@@ -97,10 +98,8 @@ class Tabletop(PandaArm):
         Raises:
             ValueError: the hand would be outside its workspace, or the object off the mat or in the table.
         """
-        self._check_pose(pose)
-        mujoco.mj_resetData(self.model, self.data)
-        self._set(np.asarray(pose, float), np.asarray(centre, float), yaw, pose[4])
-        self._check_object(self.data.qpos)
+        pose, centre = np.asarray(pose, float), np.asarray(centre, float)
+        self._set(pose, centre, yaw, pose[-1])
         self.update_positions(self.data)
 
     def hold(self, position: np.ndarray, yaw: float = 0.0, turn: float = 0.0) -> None:
@@ -113,10 +112,7 @@ class Tabletop(PandaArm):
         """
         closedness = 1.0 - self.shape.half_width / FINGER_TRAVEL
         pose = np.array([*position, yaw, closedness + LEAD[4]])
-        self._check_pose(pose)
-        mujoco.mj_resetData(self.model, self.data)
-        self._set(pose, position - np.array([0.0, 0.0, self.shape.grip_height]), yaw + turn, closedness)
-        self._check_object(self.data.qpos)
+        self._set(pose, pose[:3] - np.array([0.0, 0.0, self.shape.grip_height]), yaw + turn, closedness)
         self.step(np.zeros(5))  # the grip settles
         self.data.time = 0.0
 
@@ -133,11 +129,14 @@ class Tabletop(PandaArm):
             ValueError: the object is off the mat or in the table, or the hand is commanded out of its workspace.
         """
         self._check_pose(values["target"])
-        self._check_object(values["qpos"])
+        self._check_centre(values["qpos"][_POSE])
 
     def _set(self, pose: np.ndarray, centre: np.ndarray, yaw: float, closedness: float) -> None:
         """Put arm and object in their places; the fingers are as closed as ``closedness`` and go on to ``pose``."""
+        self._check_pose(pose)
+        self._check_centre(centre)
         data = self.data
+        mujoco.mj_resetData(self.model, data)
         data.ctrl[:] = self._joints_for(pose[:3], pose[4], HOME, downwards(pose[3]))
         data.qpos[self._qpos[:7]] = data.ctrl[:7]
         data.qpos[self._qpos[7:]] = FINGER_TRAVEL * (1.0 - closedness)
@@ -152,10 +151,9 @@ class Tabletop(PandaArm):
                 f"{self.low.tolist()}..{self.high.tolist()}"
             )
 
-    def _check_object(self, qpos: np.ndarray) -> None:
+    def _check_centre(self, centre: np.ndarray) -> None:
         """The object may stand or lie, and gives way a little where the hand presses it against table or edge."""
-        centre, slack = qpos[_POSE], 0.012
-        room = self.shape.half_width - slack
+        room = self.shape.half_width - _SLACK
         low, high = np.append(MAT[0], 0.0) + room, np.append(MAT[1], HIGH[2] + 0.1) - room
         if not (np.all(centre >= low) and np.all(centre <= high)):
             raise ValueError(
