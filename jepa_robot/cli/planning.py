@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import gymnasium
+import jepa_envs
 import torch
 from omegaconf import DictConfig, OmegaConf
 
@@ -38,7 +40,15 @@ def configuration(name: str, task: str | None, overrides: Sequence[str]) -> Dict
     Raises:
         ConfigError: the task has no configuration, or an override is wrong.
     """
-    return compose(name, [*([] if task is None else [f"task={task}"]), *overrides])
+    return compose(name, [*([] if task is None else _task_overrides(task)), *overrides])
+
+
+def _task_overrides(task: str) -> list[str]:
+    """What chooses a task: its own file, or for those of other packages the one that they share."""
+    if task not in jepa_envs.ADAPTED_TASKS:
+        return [f"task={task}"]
+    steps = gymnasium.spec(jepa_envs.ADAPTED_TASKS[task]).max_episode_steps
+    return ["task=adapted", f"task.name={task}", f"task.max_steps={steps}"]
 
 
 def prepare(config: DictConfig, checkpoint: str | None, max_steps: int | None) -> Setup:

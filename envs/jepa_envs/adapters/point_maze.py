@@ -18,7 +18,8 @@ MAZES = {"umaze": "UMaze", "open": "Open", "medium": "Medium", "large": "Large"}
 STEPS_PER_ACTION = 5  # of 0.01 s
 SUCCESS_DISTANCE = 0.5  # metres
 
-_FORCE, _SPEED = 100.0, 5.0  # N, m/s; limits of the environment
+# Limits of the environment: N, and m/s, which one of its steps may exceed by what the force adds.
+_FORCE, _SPEED = 100.0, 5.25
 _STIFFNESS, _DAMPING = 0.6, 0.25  # the expert's, in shares of the full force a metre and a metre/s
 
 
