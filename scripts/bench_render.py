@@ -1,23 +1,22 @@
-"""How fast PandaReach simulates and draws in one process, and what the fast settings of its renderer are worth.
+"""How fast a task simulates and draws in one process, and what the fast settings of its renderer are worth.
 
-    python scripts/bench_render.py
+    python scripts/bench_render.py [TASK]
 
 Prints frames/s of simulating a control step and drawing it, and of drawing alone, at three picture sizes: with the
-task's settings, and with MuJoCo's default quality (shadow maps, four-fold multisampling, fine curves) and a table that
-reflects.
+task's settings, and with MuJoCo's default quality (shadow maps, four-fold multisampling, fine curves) and a surface
+that reflects.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import time
 from collections.abc import Callable
 
+import jepa_envs
 import numpy as np
 from jepa_envs.gl import mujoco
-from jepa_envs.panda import HIGH, LOW, SCENE, Panda
-from jepa_envs.panda_reach import ACTION_HIGH, CAMERA
-from jepa_envs.renderer import Renderer
 
 
 def rate(work: Callable[[], object], seconds: float) -> float:
@@ -33,51 +32,42 @@ def rate(work: Callable[[], object], seconds: float) -> float:
     return float(np.median(rates))
 
 
-def measure(size: int, seconds: float) -> tuple[float, float, float]:
-    """Frames/s at size x size pixels: (simulate and draw fast, draw fast, draw in default quality with reflections)."""
-    panda, rng = Panda(), np.random.default_rng(0)
-    panda.place((LOW + HIGH) / 2)
-    fast = Renderer(panda.model, CAMERA, size)
+def measure(task: str, size: int, seconds: float) -> tuple[float, float, float]:
+    """Frames/s at size x size pixels: (step and draw, draw, draw in default quality with reflections)."""
+    env, rng = jepa_envs.make(task, image_size=size).unwrapped, np.random.default_rng(0)
+    env.reset(seed=0)
+    low, high = env.action_space.low, env.action_space.high
+    both = rate(lambda: env.step(rng.uniform(low, high)), seconds)
+    fast = rate(env.observe, seconds)
+    state = env.state()
+    env.close()
 
-    def step_and_draw() -> None:
-        panda.step(rng.uniform(-ACTION_HIGH, ACTION_HIGH))
-        fast.render(panda.data)
-
-    both = rate(step_and_draw, seconds)
-    fast_rate = rate(lambda: fast.render(panda.data), seconds)
-    fast.close()
-
-    spec = mujoco.MjSpec.from_file(str(SCENE))
-    for light in spec.lights:
-        light.castshadow = True
-    model = spec.compile()
-    defaults = mujoco.MjSpec().visual
-    model.vis.quality.shadowsize = defaults.quality.shadowsize
-    model.vis.quality.offsamples = defaults.quality.offsamples
-    model.vis.quality.numslices = defaults.quality.numslices
-    model.vis.quality.numstacks = defaults.quality.numstacks
-    model.vis.quality.numquads = defaults.quality.numquads
-    model.vis.global_.offwidth = model.vis.global_.offheight = size
-    model.mat_reflectance[model.material("table").id] = 0.2
+    model = copy.deepcopy(env._simulation.model)
+    defaults = mujoco.MjSpec().visual.quality
+    for name in ("shadowsize", "offsamples", "numslices", "numstacks", "numquads"):
+        setattr(model.vis.quality, name, getattr(defaults, name))
+    model.light_castshadow[:] = True
+    model.mat_reflectance[0] = 0.2
     data = mujoco.MjData(model)
-    data.qpos[:] = panda.data.qpos
+    data.qpos[:] = state["qpos"]
     mujoco.mj_forward(model, data)
     with mujoco.Renderer(model, size, size) as plain:
 
         def draw_default() -> None:
-            plain.update_scene(data, CAMERA)
+            plain.update_scene(data, env.camera)
             plain.render()
 
-        return both, fast_rate, rate(draw_default, seconds)
+        return both, fast, rate(draw_default, seconds)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("task", nargs="?", choices=sorted(jepa_envs.TASKS), default="panda_reach")
     parser.add_argument("--seconds", type=float, default=3.0, help="spent on each figure (default 3)")
-    seconds = parser.parse_args().seconds
+    options = parser.parse_args()
     print("pixels    simulate+draw   draw only   default quality   ratio   (frames/s, one process)")
     for size in (64, 128, 224):
-        both, fast, default = measure(size, seconds)
+        both, fast, default = measure(options.task, size, options.seconds)
         print(f"{size:>3}x{size:<3} {both:>16.0f} {fast:>11.0f} {default:>17.0f} {fast / default:>6.1f}x", flush=True)
 
 
