@@ -26,6 +26,8 @@ RANGES: dict[str, Range] = {
     "loader.workers": _NOT_NEGATIVE,
     "loader.memory_gb": _NOT_NEGATIVE,
     "loader.augment.shift": _NOT_NEGATIVE,
+    "loader.augment.crop": (lambda v: 0 <= v < 1, "from 0 to below 1"),
+    "loader.augment.hue": (lambda v: 0 <= v <= 0.5, "from 0 to 0.5"),
     "loader.augment.brightness": _NOT_NEGATIVE,
     "loader.augment.contrast": _NOT_NEGATIVE,
     "loader.augment.saturation": _NOT_NEGATIVE,

@@ -284,31 +284,3 @@ def test_statistics_are_those_of_the_windows(both, written):
         np.testing.assert_allclose(contract.camera.std, pixels.std((0, 1, 2)), rtol=1e-6)
         assert contract.action_repeat == skip
         assert skip > 1 or both.contract.differences(contract) == []
-
-
-def test_augmentation_is_the_same_for_all_frames_of_a_window():
-    rng = np.random.default_rng(0)
-    frame = torch.from_numpy(rng.integers(0, 256, (16, 16, 3), dtype=np.uint8))
-    window = frame.expand(4, -1, -1, -1)
-    augment = Augment(shift=3, brightness=0.4, contrast=0.4, saturation=0.4)
-    changed = [augment.apply(window, np.random.default_rng(seed)) for seed in (1, 1, 2)]
-    for t in range(1, 4):
-        assert torch.equal(changed[0][t], changed[0][0])
-    assert torch.equal(changed[0], changed[1]) and not torch.equal(changed[0], changed[2])
-    assert not torch.equal(changed[0], window) and changed[0].dtype == torch.uint8
-
-
-def test_a_shift_moves_the_picture_and_repeats_its_edge():
-    frame = torch.arange(25, dtype=torch.uint8).reshape(1, 5, 5, 1).expand(1, 5, 5, 3)
-    seen = set()
-    for seed in range(60):
-        moved = Augment(shift=1).apply(frame, np.random.default_rng(seed))[0, ..., 0].numpy()
-        for down, right in itertools.product((-1, 0, 1), repeat=2):
-            rows, columns = (np.clip(np.arange(5) - d, 0, 4) for d in (down, right))
-            if np.array_equal(moved, np.arange(25).reshape(5, 5)[np.ix_(rows, columns)]):
-                seen.add((down, right))
-    assert len(seen) == 9
-
-
-def test_no_augmentation_by_default():
-    assert not Augment() and Augment(brightness=0.1)
