@@ -2,9 +2,9 @@
 
     python scripts/bench_render.py [TASK]
 
-Prints frames/s of simulating a control step and drawing it, and of drawing alone, at three picture sizes: with the
-task's settings, and with MuJoCo's default quality (shadow maps, four-fold multisampling, fine curves) and a surface
-that reflects.
+TASK may be of another package, in an environment that has it. Prints frames/s of simulating a control step and drawing
+it, and of drawing alone, at three picture sizes: with the task's settings, and with MuJoCo's default quality (shadow
+maps, four-fold multisampling, fine curves) and a surface that reflects.
 """
 
 from __future__ import annotations
@@ -39,7 +39,6 @@ def measure(task: str, size: int, seconds: float) -> tuple[float, float, float]:
     low, high = env.action_space.low, env.action_space.high
     both = rate(lambda: env.step(rng.uniform(low, high)), seconds)
     fast = rate(env.observe, seconds)
-    state = env.state()
     env.close()
 
     model = copy.deepcopy(env._simulation.model)
@@ -47,14 +46,14 @@ def measure(task: str, size: int, seconds: float) -> tuple[float, float, float]:
     for name in ("shadowsize", "offsamples", "numslices", "numstacks", "numquads"):
         setattr(model.vis.quality, name, getattr(defaults, name))
     model.light_castshadow[:] = True
-    model.mat_reflectance[0] = 0.2
+    model.mat_reflectance[:1] = 0.2
     data = mujoco.MjData(model)
-    data.qpos[:] = state["qpos"]
+    data.qpos[:] = env._simulation.data.qpos
     mujoco.mj_forward(model, data)
     with mujoco.Renderer(model, size, size) as plain:
 
         def draw_default() -> None:
-            plain.update_scene(data, env.camera)
+            plain.update_scene(data, env._renderer.view(env.camera))
             plain.render()
 
         return both, fast, rate(draw_default, seconds)
@@ -62,7 +61,8 @@ def measure(task: str, size: int, seconds: float) -> tuple[float, float, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("task", nargs="?", choices=sorted(jepa_envs.TASKS), default="panda_reach")
+    tasks = sorted({**jepa_envs.TASKS, **jepa_envs.ADAPTED_TASKS})
+    parser.add_argument("task", nargs="?", choices=tasks, metavar="TASK", default="panda_reach")
     parser.add_argument("--seconds", type=float, default=3.0, help="spent on each figure (default 3)")
     options = parser.parse_args()
     print("pixels    simulate+draw   draw only   default quality   ratio   (frames/s, one process)")

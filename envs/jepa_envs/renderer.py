@@ -77,13 +77,17 @@ class Renderer:
         if self._context is None:
             self._open()
         self._gl.make_current()
-        view = self._views[self._default if camera is None else camera]
+        view = self.view(self._default if camera is None else camera)
         # Older versions of MuJoCo keep the scale of textures that the model had when the context was made.
         self._context.mat_texrepeat[: 2 * self._model.nmat] = self._model.mat_texrepeat.ravel()
         mujoco.mjv_updateScene(self._model, data, self._option, None, view, mujoco.mjtCatBit.mjCAT_ALL, self._scene)
         mujoco.mjr_render(self._rect, self._scene, self._context)
         mujoco.mjr_readPixels(self._pixels, None, self._rect, self._context)
         return self._pixels[::-1].copy()  # OpenGL's rows run from the bottom up
+
+    def view(self, camera: str) -> mujoco.MjvCamera:
+        """A camera by name, as MuJoCo's own renderer takes them."""
+        return self._views[camera]
 
     def close(self) -> None:
         """Give the OpenGL context back; the next picture makes a new one."""
