@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -13,6 +14,8 @@ from jepa_robot.spec import Contract, Dim
 
 # A demonstrator at its speed limit is there for a fifth of the steps; more has been cut off.
 CLIPPED_SHARE = 0.3
+# Extremes of the data are where an action was cut off when it is at both for this share; one alone may be a home pose.
+BOTH_SIDES = 0.05
 # An action that is at its bounds nearly always, or has so few values, is a switch: it belongs there.
 SWITCH_SHARE, SWITCH_VALUES = 0.8, 3
 # Two turns in radians; in degrees, half of all headings are beyond that.
@@ -38,12 +41,14 @@ class Totals:
         self._high = [np.full(n, -np.inf) for n in (a, p)]
         self._rows = 0
         self._at_bounds = np.zeros((2, a), np.int64)  # at the lower, at the upper
+        self._at_extremes = np.zeros((2, a), np.int64)  # at the lowest, at the highest that there was so far
         self._values: list[set[float]] = [set() for _ in range(a)]
         self._products = np.zeros((3, a))  # of action and change of the state that it integrates into: aa, as, ss
         self._digests: dict[bytes, str] = {}
 
     def add(self, trace: Trace) -> list[Finding]:
         """Count an episode; a finding where it was there before."""
+        self._count_extremes(trace)
         for i, array in enumerate((trace.actions, trace.states)):
             finite = np.isfinite(array)
             self._low[i] = np.minimum(self._low[i], np.where(finite, array, np.inf).min(axis=0))
@@ -68,8 +73,21 @@ class Totals:
             found += constant_dims(key, dims, low, high)
             found += unlikely_units(key, dims, low, high)
         values = np.array([len(v) for v in self._values])
-        found += clipped_actions(c.actions, self._at_bounds / max(self._rows, 1), values)
+        bounds, extremes = (counts / max(self._rows, 1) for counts in (self._at_bounds, self._at_extremes))
+        # Bounds that no action reaches (robomimic's [-1, 1]) do not hide that actions were cut off before.
+        cut = extremes.min(axis=0) >= BOTH_SIDES
+        ends = [replace(d, low=float(lo), high=float(hi)) for d, lo, hi in zip(c.actions, self._low[0], self._high[0])]
+        dims = [end if narrower else dim for end, dim, narrower in zip(ends, c.actions, cut)]
+        found += clipped_actions(dims, np.where(cut, np.maximum(bounds, extremes), bounds), values)
         return found + wrong_factors(c, self._products)
+
+    def _count_extremes(self, trace: Trace) -> None:
+        """Before `_low` and `_high` know the episode: actions that equal the lowest and the highest of all so far."""
+        for side, (known, beyond) in enumerate(((self._low[0], np.minimum), (self._high[0], np.maximum))):
+            finite = np.where(np.isfinite(trace.actions), trace.actions, known)
+            extreme = beyond(known, beyond.reduce(finite, axis=0))
+            self._at_extremes[side][extreme != known] = 0
+            self._at_extremes[side] += (trace.actions == extreme).sum(axis=0)
 
     def _add_products(self, trace: Trace) -> None:
         names = [dim.name for dim in self._contract.states]
@@ -99,6 +117,7 @@ def clipped_actions(dims: Sequence[Dim], at_bounds: np.ndarray, values: np.ndarr
     """Actions of which a large share lies exactly at the bounds.
 
     Args:
+        dims: with the bounds: the contract's, or the extremes that the data keep to.
         at_bounds: [2, A], shares of the steps at the lower and upper bound.
         values: [A], different values of each action (counting may stop after a few).
     """

@@ -99,6 +99,19 @@ def test_a_controller_that_reacts_to_where_it_is():
     assert result.best == 0 and not result.shifted
 
 
+@pytest.mark.parametrize("lag", [-2, -1, 1, 2])
+def test_one_row_that_does_not_fit_hides_no_shift(lag):
+    """Without noise it is all that is left: a robot that ran into a wall once."""
+    estimator, rng = AlignmentEstimator(contract()), np.random.default_rng(3)
+    for _ in range(4):
+        states, actions = robot(rng, 60, lag)
+        estimator.add(states, actions)
+    actions[30] += 3.0
+    estimator.add(states, actions)
+    result = estimator.estimate()
+    assert result.best == lag and result.r2[lag] > 0.97 and result.shifted
+
+
 def test_r2_is_the_share_that_actions_explain():
     """Noise of the actions' size: half of the change is theirs."""
     estimator = AlignmentEstimator(contract(3, 3))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 
 import numpy as np
 import pytest
@@ -79,9 +80,24 @@ def test_clipped_actions():
     )
     cut = trace(0, limit=1.0)  # at one deviation, that is 0.02 m: 32% of a normal distribution lies outside
     kinds = found(cut, contract=contract)
-    assert [kind for kind, _ in kinds] == ["clipped"]
+    assert [kind for kind, _ in kinds] == ["clipped", "clipped"]  # dyaw, too
     assert "dx is at its bounds in" in kinds[0][1]
     assert found(trace(0, limit=2.0), contract=CONTRACT) == []
+
+
+def test_actions_that_are_cut_off_before_their_bounds():
+    """A later episode goes to the same extremes; one that goes further shows that there was no limit."""
+    cut = found(trace(0, limit=0.8), trace(1, limit=0.8))  # 42% of a normal distribution lies outside
+    assert [kind for kind, _ in cut] == ["clipped"] * 2
+    assert re.match(r"dx is at its bounds in 4\d% of the steps \(-0.016: 2\d%, 0.016: 2\d%\)", cut[0][1])
+    assert found(trace(0, limit=0.8), trace(1, limit=1.5)) == []
+    assert found(trace(0, limit=1.5), trace(1, limit=0.8)) == []
+
+
+def test_a_home_pose_at_the_end_of_the_range_is_not_cut_off():
+    t = trace(0)
+    t.actions[:90, 0] = t.actions[:, 0].min()
+    assert found(t) == []
 
 
 @pytest.mark.parametrize(
