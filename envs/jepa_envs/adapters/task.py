@@ -93,6 +93,9 @@ class AdaptedTask(MujocoGoalTask):
         self._reset = reset_env or (lambda env, seed: env.reset(seed=seed))
         self.free_cameras = dict(free_cameras or {})
         self.cameras = (*self.free_cameras, *self._known(cameras, "camera", self._inner.model.ncam))
+        own = {self._inner.model.camera(i).name for i in range(self._inner.model.ncam)}
+        if twice := sorted(own & set(self.free_cameras)):
+            raise ValueError(f"task {name}: the model has a camera {twice[0]!r} itself, expected another name")
         if not self.cameras:
             raise ValueError(f"task {name}: there is no camera, expected cameras or free_cameras")
         self._map_actions(env.action_space, actions, dict(fixed or {}))

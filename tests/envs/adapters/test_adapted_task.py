@@ -202,6 +202,7 @@ def test_marks_are_not_drawn_and_every_camera_is() -> None:
         ({"solved": bool}, "success_distance or solved"),
         ({"cameras": ("attic",)}, "no camera 'attic', expected of above, beside"),
         ({"cameras": ()}, "there is no camera"),
+        ({"free_cameras": {"above": FreeCamera((0.0, 0.0, 0.0), 1.0)}}, "has a camera 'above' itself"),
         ({"hidden_sites": ("goal",)}, "no site 'goal', expected of mark"),
         ({"fixed": {}}, "1 actions, expected 2"),
         ({"states": []}, r"shape \(1,\), expected \(0,\)"),
