@@ -18,6 +18,8 @@ from jepa_envs.panda_tabletop import HIGH, LOW, MAT, ObjectShape, object_positio
 
 BOUND = np.array([0.05, 0.05, 0.05, 0.2, 0.25])  # largest action: metres, radians, closedness
 FINGER_HALF = np.array([0.017, 0.028])  # of the two closed fingers together, x and y
+_OPEN, _SHUT = 0.0, 1.0  # closedness
+_SQUEEZE = 0.2  # by which the commanded closedness of a held object exceeds the measured one
 _PALM = 0.0414  # how high the hand's lower side is above the point between the fingertips
 _CARRY_HEIGHT = 0.06  # of a carried object's lower end
 _CLEARANCE = 0.02  # metres between fingertips and an object that they pass over
@@ -65,20 +67,20 @@ class Skills:
         there = np.linalg.norm(offset[:2]) < 0.02 and abs(offset[2] + self.shape.grip_height) < 0.03
         return bool(there and scene.hand[4] - scene.closedness > 0.1)
 
-    def go(self, scene: Scene, place: np.ndarray, yaw: float, grip: float) -> np.ndarray:
-        """Towards ``place`` [3], straight; ``grip`` is what is done to the closedness, -1 to 1 times its bound."""
+    def go(self, scene: Scene, place: np.ndarray, yaw: float, closedness: float) -> np.ndarray:
+        """Towards ``place`` [3], straight, and a yaw and a commanded closedness."""
         way = self._gain * np.append(place - scene.hand[:3], yaw - scene.hand[3])
         way[:3] /= max(1.0, np.abs(way[:3] / BOUND[:3]).max())
-        return np.append(np.clip(way, -BOUND[:4], BOUND[:4]), grip * BOUND[4])
+        return np.clip(np.append(way, closedness - scene.hand[4]), -BOUND, BOUND)
 
-    def over(self, scene: Scene, place: np.ndarray, yaw: float, grip: float, lowest: float) -> np.ndarray:
+    def over(self, scene: Scene, place: np.ndarray, yaw: float, closedness: float, lowest: float) -> np.ndarray:
         """Towards ``place`` [3] at no less than the height ``lowest``, until above it; then down."""
         far, low = np.linalg.norm(place[:2] - scene.hand[:2]), scene.hand[2] < lowest - 0.01
         if low and far > 0.025:
-            return self.go(scene, np.append(scene.hand[:2], max(lowest, place[2])), yaw, grip)
+            return self.go(scene, np.append(scene.hand[:2], max(lowest, place[2])), yaw, closedness)
         if not low and far > 0.01:
             place = np.append(place[:2], max(lowest, place[2]))
-        return self.go(scene, place, yaw, grip)
+        return self.go(scene, place, yaw, closedness)
 
     def grasp(self, scene: Scene) -> np.ndarray:
         """Towards holding the object."""
@@ -87,32 +89,30 @@ class Skills:
         place[2] = max(place[2], LOW[2])
         offset = scene.hand[:3] - place
         if np.linalg.norm(offset[:2]) < 0.012 and abs(offset[2]) < 0.008 and abs(yaw - scene.hand[3]) < 0.1:
-            return self.go(scene, scene.hand[:3], scene.hand[3], 1.0)
+            return self.go(scene, scene.hand[:3], scene.hand[3], _SHUT)
         if np.linalg.norm(offset[:2]) < 0.02 and offset[2] < 0.04:  # the fingers are around the object
-            return self.go(scene, place, yaw, -1.0)
+            return self.go(scene, place, yaw, _OPEN)
         if scene.closedness > 0.1:  # the fingers have to be open before they go down
             place[2] = max(scene.hand[2], self._above(scene))
-        return self.over(scene, place, yaw, -1.0, self._above(scene))
+        return self.over(scene, place, yaw, _OPEN, self._above(scene))
 
     def carry(self, scene: Scene, centre: np.ndarray, yaw: float) -> np.ndarray:
         """Towards having the held object's centre at ``centre`` [3]."""
         place = np.clip(centre + scene.hand[:3] - scene.centre, LOW[:3], HIGH[:3])
-        return self.go(scene, place, yaw, 0.5)
+        return self.go(scene, place, yaw, scene.closedness + _SQUEEZE)
 
     def put(self, scene: Scene, place: np.ndarray, yaw: float) -> np.ndarray:
         """Towards having the held object above ``place`` [2], and then on it."""
         offset = scene.hand[:3] - scene.centre
         down = np.append(place, self.shape.half_height - 0.001) + offset
         lowest = _CARRY_HEIGHT + self.shape.half_height + offset[2]
-        return self.over(scene, np.clip(down, LOW[:3], HIGH[:3]), yaw, 0.5, min(lowest, HIGH[2]))
+        return self.over(scene, np.clip(down, LOW[:3], HIGH[:3]), yaw, scene.closedness + _SQUEEZE, min(lowest, HIGH[2]))
 
     def release(self, scene: Scene, retreat: np.ndarray) -> np.ndarray:
         """Open the fingers, then up and to the pose ``retreat`` [5]."""
         if scene.closedness > 0.15 and np.linalg.norm(scene.hand[:2] - scene.centre[:2]) < 0.03:
-            return self.go(scene, scene.hand[:3], scene.hand[3], -1.0)
-        step = self.over(scene, retreat[:3], retreat[3], 0.0, min(self._above(scene), retreat[2]))
-        step[4] = np.clip(retreat[4] - scene.hand[4], -BOUND[4], BOUND[4])
-        return step
+            return self.go(scene, scene.hand[:3], scene.hand[3], _OPEN)
+        return self.over(scene, retreat[:3], retreat[3], retreat[4], min(self._above(scene), retreat[2]))
 
     def push(self, scene: Scene, place: np.ndarray) -> np.ndarray:
         """Towards having pushed the object to ``place`` [2] with closed fingers."""
@@ -125,10 +125,10 @@ class Skills:
         behind, off = -float(offset @ along), float(offset @ aside)
         if scene.hand[2] < height + 0.015 and behind > 0.02 and abs(off) < 0.012 and scene.closedness > 0.9:
             advance = self._gain * min(0.6 * left, 0.025) * along - 0.5 * off * aside
-            return self.go(scene, np.append(scene.hand[:2] + advance / self._gain, height), 0.0, 1.0)
+            return self.go(scene, np.append(scene.hand[:2] + advance / self._gain, height), 0.0, _SHUT)
         start = scene.centre[:2] - along * (reach(self.shape, scene.yaw, along) + 0.012)
         start = np.clip(start, LOW[:2], HIGH[:2])
-        return self.over(scene, np.append(start, height), 0.0, 1.0, self._above(scene))
+        return self.over(scene, np.append(start, height), 0.0, _SHUT, self._above(scene))
 
     def _above(self, scene: Scene) -> float:
         """Height of the hand at which the fingers pass over the object."""
@@ -252,9 +252,9 @@ class ObjectExplorer:
             if not self._skills.is_held(scene):
                 return self._skills.grasp(scene)
             if self._left < 4:  # let go of it there
-                return self._skills.go(scene, scene.hand[:3], scene.hand[3], -1.0)
+                return self._skills.go(scene, scene.hand[:3], scene.hand[3], _OPEN)
             return self._skills.carry(scene, self._place, self._hand[3])
-        return self._skills.go(scene, self._hand[:3], self._hand[3], np.sign(self._hand[4] - 0.5))
+        return self._skills.go(scene, self._hand[:3], self._hand[3], self._hand[4])
 
 
 class Selected:
