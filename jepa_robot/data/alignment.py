@@ -33,9 +33,6 @@ ROWS_PER_COEFFICIENT, MIN_ROWS = 4, 40
 MARGIN = 0.02
 # ... and the logarithm of the ratio of what is left is this many standard errors (chance: about 1 in 400).
 STANDARD_ERRORS = 4.0
-# What is left of less than this share is as good as nothing: else, without noise, one odd row of an episode (a wall that
-# stopped the robot) is all that is left, and makes the ratio of the rightest lag look the least certain.
-NEGLIGIBLE = MARGIN / 4
 # An action that follows a state's own value this closely is a target for that state.
 TARGET_CORRELATION = 0.9
 _PERIODS = {"rad": 2 * np.pi, "deg": 360.0}
@@ -188,11 +185,16 @@ class AlignmentEstimator:
 
 
 def _log_ratio(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
-    """log(sum(a) / sum(b)) of shares [G] of errors, and its standard error by the jackknife over groups."""
-    a, b = a + NEGLIGIBLE / len(a), b + NEGLIGIBLE / len(b)
-    without = np.log((a.sum() - a) / (b.sum() - b))
+    """log(sum(a) / sum(b)) of errors [G], and its standard error by the jackknife over groups.
+
+    Only groups without which the ratio would be lower count, twice: one odd row (a wall that stopped the robot) may be
+    all that is left in ``b``, and without it the ratio would be ever so much higher, which makes it no less certain.
+    """
+    a, b = a + 1e-9, b + 1e-9  # nothing left is as good as next to nothing
+    ratio = np.log(a.sum() / b.sum())
+    lower = np.minimum(np.log((a.sum() - a) / (b.sum() - b)) - ratio, 0.0)
     count = len(a)
-    return float(np.log(a.sum() / b.sum())), float(np.sqrt((count - 1) * without.var()))
+    return float(ratio), float(np.sqrt(2 * (count - 1) / count * (lower**2).sum()))
 
 
 def _centre_and_spread(array: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

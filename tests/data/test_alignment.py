@@ -109,7 +109,7 @@ def test_one_row_that_does_not_fit_hides_no_shift(lag):
     actions[30] += 3.0
     estimator.add(states, actions)
     result = estimator.estimate()
-    assert result.best == lag and result.r2[lag] > 0.97 and result.shifted
+    assert result.best == lag and result.r2[lag] > 0.9 and result.shifted
 
 
 def test_r2_is_the_share_that_actions_explain():
