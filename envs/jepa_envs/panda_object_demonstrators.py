@@ -105,8 +105,8 @@ class Skills:
         """Towards having the held object above ``place`` [2], and then on it."""
         offset = scene.hand[:3] - scene.centre
         down = np.append(place, self.shape.half_height - 0.001) + offset
-        lowest = _CARRY_HEIGHT + self.shape.half_height + offset[2]
-        return self.over(scene, np.clip(down, LOW[:3], HIGH[:3]), yaw, scene.closedness + _SQUEEZE, min(lowest, HIGH[2]))
+        lowest = min(_CARRY_HEIGHT + self.shape.half_height + offset[2], HIGH[2])
+        return self.over(scene, np.clip(down, LOW[:3], HIGH[:3]), yaw, scene.closedness + _SQUEEZE, lowest)
 
     def release(self, scene: Scene, retreat: np.ndarray) -> np.ndarray:
         """Open the fingers, then up and to the pose ``retreat`` [5]."""

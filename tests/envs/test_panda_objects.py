@@ -21,7 +21,7 @@ from scipy.spatial.transform import Rotation
 
 TASKS = ("panda_grasp", "panda_reach_with_object", "panda_pick_place", "panda_push")
 OTHERS = ("panda_grasp_box", "panda_reach_with_object_box", "panda_pick_place_box", "panda_push_cup")
-VARIANTS = [(name, False) for name in TASKS + OTHERS] + [(name, True) for name in ("panda_pick_place_box", "panda_grasp")]
+VARIANTS = [*((name, False) for name in TASKS + OTHERS), ("panda_pick_place_box", True), ("panda_grasp", True)]
 SCRIPT = Path(__file__).parents[2] / "scripts" / "demonstrator_success.py"
 
 
@@ -213,7 +213,8 @@ def test_impossible_goals_are_refused(name: str) -> None:
         with_object(goal, [0.5, 0.0, 0.9]),
         goal | {"target": [0.9, 0.0, 0.2, 0.0, 0.0]},
     ):
-        for refuse in (env.render_goal, lambda g: env.reset(options={"goal_state": g}), lambda g: env.distance(start, g)):
+        ask = env.render_goal, lambda goal: env.reset(options={"goal_state": goal}), lambda goal: env.distance(start, goal)
+        for refuse in ask:
             with pytest.raises(ValueError, match=r"object's centre is at|outside the workspace") as caught:
                 refuse(wrong)
             assert "\n" not in str(caught.value)
@@ -231,7 +232,8 @@ def test_the_front_camera_sees_the_object_all_over_the_mat(name: str) -> None:
         for y in (-0.18, 0.0, 0.18):
             hand = [0.62 if x < 0.5 else 0.38, -0.2 if y > 0 else 0.2, 0.3, 0, 0]
             red, green, blue = np.moveaxis(env.render_goal(env.state_with(hand, [x, y])).astype(int), -1, 0)
-            seen = (green > red + 60) & (green > blue + 40) if env.object == "cup" else (blue > red + 60) & (green > 100)
+            is_cup, is_box = (green > red + 60) & (green > blue + 40), (blue > red + 60) & (green > 100)
+            seen = is_cup if env.object == "cup" else is_box
             assert seen.sum() >= 10, (x, y)
 
 
