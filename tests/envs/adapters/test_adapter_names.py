@@ -25,7 +25,7 @@ def test_every_task_is_known_to_gymnasium_by_a_name_of_its_own() -> None:
 
 
 def test_an_unknown_task_is_told_the_known_ones_briefly() -> None:
-    with pytest.raises(ValueError, match="no task 'metaworld_dance'.*panda_reach.*fetch_reach.*metaworld_reach") as error:
+    with pytest.raises(ValueError, match="no task 'metaworld_dance'.*panda_reach.*fetch_.*metaworld_reach") as error:
         jepa_envs.make("metaworld_dance")
     assert len(str(error.value)) < 600
 
@@ -47,7 +47,9 @@ def test_what_a_package_itself_is_missing_is_not_hidden(tmp_path: Path, monkeypa
         requirements.require("metaworld", "half_there")
 
 
-@pytest.mark.parametrize(("installed", "works"), [("3.3.0", True), ("3.11.0", True), ("3.12.0", False), ("4.0.0", False)])
+@pytest.mark.parametrize(
+    ("installed", "works"), [("3.3.0", True), ("3.11.0", True), ("3.12.0", False), ("4.0.0", False)]
+)
 def test_a_mujoco_that_is_too_new_is_an_error(installed: str, works: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(requirements.mujoco, "__version__", installed)
     if works:

@@ -14,7 +14,8 @@ README = Path(__file__).parents[3] / "README.md"
 
 @pytest.mark.pointmaze  # which brings what Gymnasium's own MuJoCo environments need
 def test_the_readmes_example_is_a_task() -> None:
-    (code,) = (block for block in re.findall(r"```python\n(.*?)```", README.read_text(), re.S) if "AdaptedTask" in block)
+    blocks = re.findall(r"```python\n(.*?)```", README.read_text(), re.S)
+    (code,) = (block for block in blocks if "AdaptedTask" in block)
     names: dict[str, Any] = {}
     exec(code, names)
     task, start, goal, picture = (names[name] for name in ("env", "start", "goal", "picture"))
