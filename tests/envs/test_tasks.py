@@ -16,7 +16,8 @@ from jepa_envs.variation import KINDS
 
 from jepa_robot.spec import Contract
 
-TASKS = sorted(jepa_envs.TASKS)
+# A task that is registered again with another object is the same class: see test_panda_objects.py.
+TASKS = [name for name, id in sorted(jepa_envs.TASKS.items()) if not gym.spec(id).kwargs]
 
 
 def same(a: dict[str, np.ndarray], b: dict[str, np.ndarray]) -> bool:
