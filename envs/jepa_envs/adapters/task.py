@@ -231,7 +231,7 @@ class AdaptedTask(MujocoGoalTask):
             raise ValueError(f"task {self.name}: the environment's actions are {space}, expected a bounded vector")
         self._free = [i for i in range(len(space.low)) if i not in fixed]
         if len(self._free) != len(actions):
-            raise ValueError(f"task {self.name}: {len(actions)} actions, expected {len(self._free)} for its environment")
+            raise ValueError(f"task {self.name}: {len(actions)} actions, expected {len(self._free)} for its env")
         self._command = np.zeros(len(space.low), space.dtype)
         for index, value in fixed.items():
             self._command[index] = value
