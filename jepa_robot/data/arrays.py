@@ -7,6 +7,7 @@ a window of pictures; its low-level one takes a quarter of that.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -72,8 +73,8 @@ class StoredArrays:
                 return values
         return h5py.Dataset(array)[rows]
 
-    def attributes(self, key: str) -> dict[str, Any]:
-        """Those of the group at ``key`` that are numbers or texts of fixed length.
+    def attributes(self, key: str, wanted: Sequence[str] | None = None) -> dict[str, Any]:
+        """Those of the group at ``key`` that are numbers or texts of fixed length; only the ``wanted`` ones if given.
 
         Texts of variable length lie in a heap of the file, and from some damaged heaps the HDF5 library never comes
         back. Raises as `find` does, and KeyError where there is no such group.
@@ -81,13 +82,18 @@ class StoredArrays:
         group = self._group(key)
         if group is None:
             raise KeyError(f"there is no group {key}")
+        if wanted is None:
+            opened = [h5py.h5a.open(group, index=i) for i in range(h5py.h5a.get_num_attrs(group))]
+        else:
+            encoded = [name.encode() for name in wanted]
+            opened = [h5py.h5a.open(group, name) for name in encoded if h5py.h5a.exists(group, name)]
         found: dict[str, Any] = {}
-        for i in range(h5py.h5a.get_num_attrs(group)):
-            attribute = h5py.h5a.open(group, index=i)
+        for attribute in opened:
             kind = attribute.get_type()
-            if kind.get_class() in _FIXED and not (isinstance(kind, h5py.h5t.TypeStringID) and kind.is_variable_str()):
-                if attribute.shape is None:
-                    continue  # no value at all
+            fixed = kind.get_class() in _FIXED and not (
+                isinstance(kind, h5py.h5t.TypeStringID) and kind.is_variable_str()
+            )
+            if fixed and attribute.shape is not None:  # None: no value at all
                 value = np.empty(attribute.shape, attribute.dtype)
                 attribute.read(value)
                 found[attribute.name.decode("utf-8", "replace")] = value[()]

@@ -154,10 +154,7 @@ class TrajectoryReader(Source):
                 require_safe(self.path, "data")
                 attributes = dict(data.attrs)
             names = [name for name in data if name.startswith("demo_")]
-            for name in names:
-                if not is_own(data, name):
-                    raise DataError("is a link", where=f"{self.path}:data/{name}", expected="an episode of its own")
-            episodes = {name: self._arrays.attributes(name) for name in names}
+            episodes = {name: self._arrays.attributes(name, ("num_samples", "complete")) for name in names}
             lengths = {
                 name: int(found["num_samples"]) for name, found in episodes.items() if bool(found.get("complete", True))
             }

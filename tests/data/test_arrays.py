@@ -125,5 +125,6 @@ def test_attributes_of_fixed_length(tmp_path):
         for name, value in kept.items():
             np.testing.assert_array_equal(found[name], value)
             np.testing.assert_array_equal(StoredArrays(file["data"]).attributes(name)[name], value)
+        assert StoredArrays(file["data"]).attributes("", ("whole", "heap", "missing")) == {"whole": 3}
         with pytest.raises(KeyError, match="no group demo_7"):
             StoredArrays(file["data"]).attributes("demo_7")
