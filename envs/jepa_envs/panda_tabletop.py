@@ -22,7 +22,8 @@ MAT = np.array([(0.34, -0.24), (0.66, 0.24)])
 """Corners of the mat, which the object cannot leave: (x, y) low and high, metres."""
 
 LEAD = np.array([0.02, 0.02, 0.02, 0.1, 0.25])
-"""How far the commanded pose may be from the measured one when a step ends. The fingers hold by it: 20 N each."""
+"""How far the commanded pose may be from the measured one, or from the workspace's part that is nearest to it, when a
+step ends. The fingers hold by it: 20 N each."""
 
 TOUCH = 0.001
 """Metres between a finger and the object at which they count as touching."""

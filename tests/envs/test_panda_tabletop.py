@@ -204,7 +204,8 @@ def test_wild_actions_raise_no_warning_and_every_state_can_be_restored(table: Ta
             action = rng.choice([-1.0, 1.0], 5) * BOUND
         table.step(action)
         table.check_values({"target": table.target, "qpos": table.data.qpos})
-        assert np.all(np.abs(table.target - table.pose_of(table.data))[:3] <= LEAD[:3] + 1e-9)
+        inside = np.clip(table.pose_of(table.data), table.low, table.high)  # what it touches may push the hand out
+        assert np.all(np.abs(table.target - inside) <= LEAD + 1e-9)
     assert sum(table.data.warning.number) == 0
 
 
