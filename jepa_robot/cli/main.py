@@ -75,6 +75,9 @@ def run(command: click.Command | str, program: str, args: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:
+        if isinstance(error, SystemError) and isinstance(error.__cause__, KeyboardInterrupt):
+            # Ctrl-C while h5py released its lock, which is compiled code that Python does not expect to be interrupted.
+            return _report("interrupted", 130, debug)
         return _report(f"error: {_describe(error)}", 2, debug)
 
 

@@ -104,6 +104,15 @@ def test_errors_of_a_verb_are_one_line(jepa_robot, verb, error, line):
     assert result.out == "" and result.err.count("\n") == 1 and line in result.err
 
 
+@pytest.mark.parametrize(("cause", "code"), [(KeyboardInterrupt(), 130), (None, 2)])
+def test_an_interrupt_inside_compiled_code(jepa_robot, verb, cause, code):
+    def body():
+        raise SystemError("returned a result with an exception set") from cause
+
+    verb(body)
+    assert jepa_robot("trial").code == code
+
+
 @pytest.mark.parametrize("args", [["--debug", "trial"], ["trial", "--debug"]])
 def test_debug_anywhere_adds_the_traceback(jepa_robot, verb, args):
     verb(raising(ValueError("what")))

@@ -105,7 +105,7 @@ class LeRobot(Source):
         if not wanted and STATE[0] not in info.features:
             raise DataError(
                 f"has no feature {STATE[0]!r}", where=info.path,
-                mend=f"name others: state=..., of {', '.join(key for key in info.features if key != ACTION)}",
+                mend=f"name others: --state, or source.state for training, of {', '.join(key for key in info.features if key != ACTION)}",
             )
         return [info.vector(key) for key in wanted or STATE]
 
