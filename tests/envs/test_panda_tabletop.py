@@ -119,7 +119,7 @@ def test_a_held_object_hangs_in_the_grip_for_twenty_seconds(table: Tabletop) -> 
     assert object_tilt(table.data.qpos) < 0.02 and table.is_held(table.data)
     found = forces(table)
     assert set(found) == {"left_finger", "right_finger"}
-    squeeze = LEAD[4] * FINGER_TRAVEL * FINGER_STIFFNESS
+    squeeze = 0.25 * FINGER_TRAVEL * FINGER_STIFFNESS  # by how much more than measured they are commanded to close
     np.testing.assert_allclose(sum(found.values()), [0, 0, 9.81 * MASS[name_of(table)]], atol=0.01 * squeeze)
     across = np.array([-np.sin(0.4), np.cos(0.4), 0.0])  # from the left finger to the right
     assert found["left_finger"] @ across == pytest.approx(squeeze, rel=0.1)
@@ -149,10 +149,10 @@ def test_a_blocked_hand_does_not_run_away_and_comes_back_at_once(table: Tabletop
     run(table, [0, 0, -0.05, 0, 0.25], 50)
     pose = table.pose_of(table.data)
     assert pose[2] > height - 0.025  # the fingers slip a little
-    assert np.all(np.abs(table.target - pose) <= LEAD + 1e-9)
+    assert abs(table.target[2] - pose[2]) <= 0.02 + 1e-9 and np.all(np.abs(table.target - pose) <= LEAD + 1e-9)
     assert forces(table)["table_top"][2] > 5.0
     table.step(np.array([0, 0, 0.05, 0, 0]))
-    assert table.pose_of(table.data)[2] >= pose[2] + 0.05 - LEAD[2] - 0.002
+    assert table.pose_of(table.data)[2] >= pose[2] + 0.05 - 0.02 - 0.002
     assert sum(table.data.warning.number) == 0
 
 
