@@ -99,7 +99,8 @@ def make_contract(
         return given
     fps = fps if options.fps is None else options.fps
     if fps is None:
-        raise DataError("does not say its frame rate", where=path, mend="give it: --fps N, or source.fps=N for training")
+        mend = "give it: --fps N, or source.fps=N for training"
+        raise DataError("does not say its frame rate", where=path, mend=mend)
     try:
         return Contract(
             task=task if options.task is None else options.task,

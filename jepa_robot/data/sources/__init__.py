@@ -62,7 +62,7 @@ def detect(path: str | os.PathLike[str]) -> str:
         return "jepa_robot"
     raise DataError(
         "looks like none of the known formats", where=path, expected=f"one of {', '.join(FORMATS)}",
-        mend="name it with format=..., or convert it",
+        mend="name its format: --format, or source.format for training",
     )
 
 

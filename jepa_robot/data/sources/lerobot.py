@@ -103,9 +103,10 @@ class LeRobot(Source):
     def _choose_states(self, info: Info) -> list[Feature]:
         wanted = self._options.state
         if not wanted and STATE[0] not in info.features:
+            others = ", ".join(key for key in info.features if key != ACTION)
             raise DataError(
                 f"has no feature {STATE[0]!r}", where=info.path,
-                mend=f"name others: --state, or source.state for training, of {', '.join(key for key in info.features if key != ACTION)}",
+                mend=f"name others with --state, or source.state for training, of {others}",
             )
         return [info.vector(key) for key in wanted or STATE]
 

@@ -90,7 +90,7 @@ def test_info_is_something_else(root, text):
         (lambda info: info.pop("features"), ["has no features"]),
         (lambda info: info.update(features={}), ["has no features"]),
         (lambda info: info["features"].pop("action"), ["has no feature 'action'", "observation.state"]),
-        (lambda info: info["features"].pop("observation.state"), ["state=...", "observation.effort"]),
+        (lambda info: info["features"].pop("observation.state"), ["--state", "source.state", "observation.effort"]),
         (lambda info: [info["features"].pop(f"observation.images.{c}") for c in ("top", "wrist")], ["has no camera"]),
         (lambda info: info["features"].update(action=3), ["'action' is malformed"]),
         (lambda info: info["features"]["action"].update(shape=[3, 1]), ["action is float32 [3, 1]"]),
