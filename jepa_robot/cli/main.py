@@ -126,8 +126,10 @@ def _describe(error: Exception) -> str:
         text = _one_line(error.format_message()).rstrip(".")
         context = getattr(error, "ctx", None)
         return f"{text}; see {context.command_path} --help" if context is not None else text
-    if isinstance(error, OSError) and (error.errno == errno.ENOSPC or "No space left on device" in str(error)):
-        where = f"{error.filename}: " if error.filename else ""
+    full = "No space left on device" in str(error)  # HDF5 raises RuntimeError where a file is flushed
+    if isinstance(error, (OSError, RuntimeError)) and (full or getattr(error, "errno", None) == errno.ENOSPC):
+        filename = getattr(error, "filename", None)
+        where = f"{filename}: " if filename else ""
         return f"{where}the disk is full; free some space or choose another output path"
     text = _one_line(str(error))
     return f"unexpected {type(error).__name__}{': ' if text else ''}{text}; run again with --debug for the traceback"

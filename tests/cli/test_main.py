@@ -92,6 +92,7 @@ def test_wrong_use_is_one_line_and_exit_2(jepa_robot, args, wanted):
         (DataError("is empty", where="a.h5", mend="record it again"), "error: a.h5: is empty; record it again"),
         (OSError(errno.ENOSPC, "No space left on device", "a.h5"), "error: a.h5: the disk is full; free some space"),
         (OSError("Can't write data (errno = 28, error message = 'No space left on device')"), "the disk is full"),
+        (RuntimeError("Can't flush (errno = 28, error message = 'No space left on device')"), "the disk is full"),
         (ValueError("two\nlines"), "error: unexpected ValueError: two lines; run again with --debug"),
         (KeyboardInterrupt(), "interrupted"),
         (click.Abort(), "interrupted"),
