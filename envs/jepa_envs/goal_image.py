@@ -9,6 +9,9 @@ import numpy as np
 State = dict[str, Any]
 """Full state of a simulator as plain data for JSON. Only an environment of the same task can read it."""
 
+LEAST_MOVE = 0.001
+"""Metres by which an object has moved at least if it is said to have moved; what only trembles has not."""
+
 
 @runtime_checkable
 class GoalImageTask(Protocol):
@@ -67,6 +70,15 @@ class GoalImageTask(Protocol):
         Raises:
             ValueError: the kind is unknown; names the known ones.
         """
+        ...
+
+
+@runtime_checkable
+class ObjectTask(GoalImageTask, Protocol):
+    """A task with an object that is there to be moved."""
+
+    def object_moved(self, before: State, after: State) -> bool:
+        """Whether the object is more than `LEAST_MOVE` from where it was, or turned as visibly."""
         ...
 
 

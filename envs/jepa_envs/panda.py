@@ -72,11 +72,11 @@ class PandaArm(Simulation):
 
     def _lead(self, joints: np.ndarray) -> None:
         """Simulate one control period in which the targets of joints and fingers go to ``joints`` [9]."""
-        start = self.data.ctrl.copy()
-        change = joints - start
-        for share in self._profile:
-            self.data.ctrl[:] = start + share * change
-            mujoco.mj_step(self.model, self.data)
+        model, data, control = self.model, self.data, self.data.ctrl
+        start = control.copy()
+        for target in start + self._profile[:, None] * (joints - start):
+            control[:] = target
+            mujoco.mj_step(model, data)
         self.update_positions(self.data)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from jepa_envs.demonstrators import ColouredNoise, NoisyExpert
 from jepa_envs.gl import mujoco
-from jepa_envs.goal_image import Demonstrator, State
+from jepa_envs.goal_image import LEAST_MOVE, Demonstrator, State
 from jepa_envs.panda import CONTROL_PERIOD
 from jepa_envs.panda_object_demonstrators import BOUND, ObjectExplorer, Selected
 from jepa_envs.panda_tabletop import HIGH, LOW, ObjectName, Tabletop, object_position, object_tilt
@@ -87,6 +87,10 @@ class PandaObjectTask(MujocoGoalTask):
     def object_position(self, state: State) -> np.ndarray:
         """The object's centre [3] in a state, metres."""
         return object_position(np.asarray(state["qpos"], float))
+
+    def object_moved(self, before: State, after: State) -> bool:
+        """See `jepa_envs.goal_image.ObjectTask`."""
+        return bool(np.linalg.norm(self.object_position(after) - self.object_position(before)) > LEAST_MOVE)
 
     def state_with(self, hand: Sequence[float], place: Sequence[float], yaw: float = 0.0) -> State:
         """The state standing still with the hand at (x, y, z, yaw, closedness) and the object standing at (x, y).

@@ -10,7 +10,7 @@ import numpy as np
 
 from jepa_envs.demonstrators import ColouredNoise, NoisyExpert
 from jepa_envs.gl import mujoco
-from jepa_envs.goal_image import Demonstrator, State
+from jepa_envs.goal_image import LEAST_MOVE, Demonstrator, State
 from jepa_envs.push_t_board import (
     AGENT_RADIUS,
     BOARD,
@@ -106,6 +106,12 @@ class PushTEnv(MujocoGoalTask):
     def pose_of(self, state: State) -> np.ndarray:
         """Agent x, agent y, block x, block y, block angle of a state, float64 [5]."""
         return self._judged(self._board.data_of(state))
+
+    def object_moved(self, before: State, after: State) -> bool:
+        """Whether the block moved by more than a unit or turned by more than a degree."""
+        old, new = (block_of(np.asarray(state["qpos"], float)) for state in (before, after))
+        turn = (new[2] - old[2] + np.pi) % (2 * np.pi) - np.pi
+        return bool(UNIT * max(np.linalg.norm(new[:2] - old[:2]), abs(np.rad2deg(turn))) > LEAST_MOVE)
 
     def _proprio_space(self) -> gym.spaces.Box:
         return gym.spaces.Box(-1.0, BOARD + 1.0, (2,), np.float32)  # a PD controller in discrete time may overshoot

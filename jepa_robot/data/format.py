@@ -18,6 +18,8 @@ from jepa_robot.spec import Contract, Dim
 STATE_KEY = "proprio"
 # Attribute of an episode whose rewards were recorded; without it, the zeros there only please robomimic's readers.
 REWARDED = "has_rewards"
+# Attribute of an episode in whose task there is an object, and somebody looked how often that moved.
+OBJECT_MOVES = "object_moves"
 COMPRESSIONS = ("blosc", "gzip", "none")
 # Recorded actions are float32; a bound that is not exactly representable may be missed by one rounding.
 BOUND_TOLERANCE = 1e-5
@@ -38,6 +40,7 @@ class Episode:
         seed: what the episode was made from.
         times: float64 [T + 1], when each frame was taken, seconds on any clock; None where nobody knows.
         rewards: float32 [T], what each action earned; None where nobody counted.
+        object_moves: how many of the T actions moved the task's object; None where there is none, or nobody looked.
     """
 
     frames: np.ndarray
@@ -47,6 +50,7 @@ class Episode:
     seed: int = 0
     times: np.ndarray | None = None
     rewards: np.ndarray | None = None
+    object_moves: int | None = None
 
     def check(self, contract: Contract, where: object, step: int = 1) -> None:
         """Compare the episode with ``contract``: shapes, and that every number is finite and in its bounds.

@@ -60,7 +60,7 @@ def merge(
         for part in parts:
             with TrajectoryReader(part, contract=contract) as reader, h5py.File(part, "r") as source:
                 for name, length in zip(reader.names, reader.lengths):
-                    _copy(source["data"], name, data, f"demo_{done}", int(length), contract, f"{part}:data/{name}")
+                    copy_episode(source["data"], name, data, f"demo_{done}", int(length), contract)
                     done, steps = done + 1, steps + int(length)
                     report(done, total)
         data.attrs["total"] = steps
@@ -98,10 +98,16 @@ def _compare(parts: Sequence[Path], keep_splits: bool) -> tuple[Contract, list[d
     return contract, made_from, env_args, splits
 
 
-def _copy(
-    source: h5py.Group, name: str, target: h5py.Group, new: str, steps: int, contract: Contract, where: str
+def copy_episode(
+    source: h5py.Group, name: str, target: h5py.Group, new: str, steps: int, contract: Contract
 ) -> None:
-    """Copy one episode; chunks stay as they are."""
+    """Copy an episode of ``steps`` actions from another file to ``target[new]``; chunks stay as they are.
+
+    Raises:
+        DataError: it cannot be read, or is not what the contract says.
+        OSError: the disk is full.
+    """
+    where = f"{source.file.filename}:{source.name.lstrip('/')}/{name}"
     try:
         require_layout(source[name], contract, steps, where)
         source.copy(name, target, name=new)

@@ -17,7 +17,7 @@ import numpy as np
 
 from jepa_robot.data.arrays import StoredArrays
 from jepa_robot.data.derive import choose, crop_of, picture_size, shape_pictures
-from jepa_robot.data.format import REWARDED, STATE_KEY, Episode, text_of
+from jepa_robot.data.format import OBJECT_MOVES, REWARDED, STATE_KEY, Episode, text_of
 from jepa_robot.data.journal import journal_path, recover
 from jepa_robot.data.layout import DAMAGE, is_own, require_stored
 from jepa_robot.data.source import Progress, Source, SourceOptions, silent
@@ -98,6 +98,7 @@ class TrajectoryReader(Source):
             kind=text_of(attributes.get("kind", "unknown")),
             seed=int(attributes.get("seed", 0)),
             rewards=self._array(f"{name}/rewards", slice(start, stop)) if attributes.get(REWARDED, False) else None,
+            object_moves=self.object_moves(index) if stop - start == total else None,
         )
         if len(episode.frames) and episode.frames.ndim == 4 and self._options.image_size is not None:
             episode = dataclasses.replace(episode, frames=shape_pictures(episode.frames, self._options))
@@ -115,6 +116,11 @@ class TrajectoryReader(Source):
         if self._options.image_size is None and self._fill(index, range(start, stop + 1, step), pictures):
             return dataclasses.replace(self._numbers_between(index, start, stop), frames=pictures)
         return super().read_window(index, start, stop, step, pictures)
+
+    def object_moves(self, index: int) -> int | None:
+        """How many actions of an episode moved the task's object; None where there is none, or nobody looked."""
+        moves = self._attributes(self.names[index]).get(OBJECT_MOVES)
+        return None if moves is None else int(moves)
 
     def close(self) -> None:
         self._h5.close()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ import h5py
 import hdf5plugin
 import numpy as np
 
-from jepa_robot.data.format import COMPRESSIONS, REWARDED, STATE_KEY, Episode, fixed_text
+from jepa_robot.data.format import COMPRESSIONS, OBJECT_MOVES, REWARDED, STATE_KEY, Episode, fixed_text
 from jepa_robot.data.journal import JournaledFile, journal_path
+from jepa_robot.data.merge import copy_episode
 from jepa_robot.data.reader import TrajectoryReader
 from jepa_robot.data.splits import add_to_split
 from jepa_robot.errors import DataError, OutputError
@@ -83,28 +85,36 @@ class TrajectoryWriter:
         """Episodes in the file, those not yet flushed included."""
         return self._count
 
-    def append(self, episode: Episode, source: str | None = None, splits: Sequence[str] = ()) -> None:
+    def append(
+        self, episode: Episode, source: str | None = None, splits: Sequence[str] = (), number: int | None = None
+    ) -> None:
         """Add ``episode`` as ``demo_<len(self)>``.
 
         Args:
             source: what the episode is called where it comes from.
             splits: that it belongs to, such as ``"train"``; they become permanent together with it.
+            number: of the episode in place of ``len(self)``, in a shard (`jepa_robot.data.shards`).
 
         Raises:
             DataError: the episode does not fit the contract; the file is unchanged.
             OutputError: the disk is full; the file is as after the last `flush`.
         """
-        name = f"demo_{self._count}"
+        name = f"demo_{self._count if number is None else number}"
         episode.check(self.contract, f"{self.path}:data/{name}")
-        try:
+        with self._appending(len(episode.actions)):
             self._write(name, episode, source)
             for split in splits:
                 add_to_split(self._h5, split, [name])
-        except BaseException as error:
-            self._abandon(error)
-            raise
-        self._raise_if_failed()
-        self._count += 1
+
+    def append_copy(self, source: h5py.Group, name: str, steps: int) -> None:
+        """Add an episode of ``steps`` actions from the group of another of our files, decompressing no picture.
+
+        Raises:
+            DataError: it cannot be read, or does not fit the contract; the file is as after the last `flush`.
+            OutputError: the disk is full; the file is as after the last `flush`.
+        """
+        with self._appending(steps):
+            copy_episode(source, name, self._data, f"demo_{self._count}", steps, self.contract)
 
     def flush(self) -> None:
         """Make everything appended permanent.
@@ -134,6 +144,18 @@ class TrajectoryWriter:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @contextlib.contextmanager
+    def _appending(self, steps: int) -> Iterator[None]:
+        """Count the episode that the block adds; where it fails, the file is as after the last flush."""
+        try:
+            yield
+            self._data.attrs["total"] = int(self._data.attrs["total"]) + steps
+        except BaseException as error:
+            self._abandon(error)
+            raise
+        self._raise_if_failed()
+        self._count += 1
+
     def _write(self, name: str, episode: Episode, source: str | None) -> None:
         steps = len(episode.actions)
         camera = self.contract.camera.name
@@ -158,8 +180,9 @@ class TrajectoryWriter:
             group.attrs[REWARDED] = True
         if source is not None:
             group.attrs["source"] = fixed_text(source)
+        if episode.object_moves is not None:
+            group.attrs[OBJECT_MOVES] = episode.object_moves
         group.attrs["complete"] = True
-        self._data.attrs["total"] = int(self._data.attrs["total"]) + steps
 
     def _layout(self, array: np.ndarray) -> dict[str, Any]:
         """Chunks, checksum and compression of pictures; the small rest is stored as it is."""

@@ -1,28 +1,32 @@
 """Recording scripted episodes of a task, in several processes, with the same result for any number.
 
-Episode i follows from the recipe and i alone (`jepa_robot.evaluation.recipe`), and episodes are
-written in their order. So a file interrupted after n episodes goes on with episode n, and an
-extended file equals one recorded at once.
+Episode i follows from the recipe and i alone (`jepa_robot.evaluation.recipe`), and the file holds episodes in their
+order. So a file interrupted after n episodes goes on with episode n, and an extended file equals one recorded at
+once. Several workers write shards (`jepa_robot.data.shards`), which are joined in the end, also after an error or an
+interruption; what a killed run left in shards is taken over by the next run, whatever its workers.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
+import threading
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from jepa_robot.data.format import Episode
+import numpy as np
+
 from jepa_robot.data.reader import TrajectoryReader
+from jepa_robot.data.shards import Shards
 from jepa_robot.data.writer import TrajectoryWriter
-from jepa_robot.errors import ConfigError, DataError, OutputError
+from jepa_robot.errors import ConfigError, DataError, JepaRobotError
+from jepa_robot.evaluation.ray_pool import RayPool, RayWorkers, ray_cluster
 from jepa_robot.evaluation.recipe import Recipe, record_episode
 from jepa_robot.evaluation.tasks import Task
-from jepa_robot.evaluation.workers import recorded_in_workers
+from jepa_robot.evaluation.workers import ProcessPool, record_in
 from jepa_robot.interrupts import deferred_interrupts
 from jepa_robot.spec import Contract
 
@@ -38,6 +42,8 @@ class Summary:
         new_episodes, new_frames: recorded by this run.
         seconds: that this run took.
         size: of the file in bytes.
+        waiting: episodes in shards that are not in the file, as they come after the last one wanted.
+        object_moves: share of the actions that move the task's object; None where there is none.
     """
 
     path: Path
@@ -47,6 +53,8 @@ class Summary:
     new_frames: int
     seconds: float
     size: int
+    waiting: int
+    object_moves: float | None
 
     @property
     def frames_per_second(self) -> float:
@@ -61,7 +69,7 @@ def collect(
     path: Path,
     recipe: Recipe,
     episodes: int,
-    workers: int = 1,
+    workers: int | RayWorkers = 1,
     compression: str = "blosc",
     report: Callable[[int, int], None] = lambda done, episodes: None,
 ) -> Summary:
@@ -71,32 +79,46 @@ def collect(
     complete episodes.
 
     Args:
-        report: called with (episodes in the file, episodes wanted) after each.
+        workers: how many processes record; one is this process. Or workers on a Ray cluster.
+        report: called with (episodes recorded, episodes wanted) at first and after each.
 
     Raises:
         DataError: the file was made by another recipe, or cannot be read.
-        OutputError: the file cannot be written.
+        OutputError: the file cannot be written, or a worker died.
         TaskError: the task is unknown or cannot run here.
-        ConfigError: the mix names an unknown demonstrator.
+        ConfigError: the mix names an unknown demonstrator, or Ray is not there.
         KeyboardInterrupt: after the complete episodes were made permanent.
     """
     began = time.monotonic()
-    with recipe.open() as task:
+    with contextlib.ExitStack() as opened:
+        on_ray = isinstance(workers, RayWorkers)
+        count = opened.enter_context(ray_cluster(workers)) if isinstance(workers, RayWorkers) else workers
+        task = opened.enter_context(recipe.open())
         _check_mix(task, recipe.mix)
-        existing = _check_existing(path, recipe, task.contract)
-        if existing < episodes:
-            with TrajectoryWriter(
-                path, task.contract, _env_args(recipe), recipe.to_dict(), recipe.seed, compression
-            ) as writer:
+        contract = task.contract
+        existing = _count_existing(path, recipe, contract)
+        shards = Shards(path.absolute())
+        held = shards.episodes(lambda shard: _require_same(shard, recipe, contract))
+        if existing < episodes or shards.paths():
+            arguments = recipe.env_args(), recipe.to_dict(), recipe.seed, compression
+            with TrajectoryWriter(path, contract, *arguments) as writer, deferred_interrupts() as interrupted:
+                missing = [i for i in range(existing, episodes) if i not in held]
+                progress = _Progress(max(existing, episodes - len(missing)), episodes, report)
                 if workers == 1:
-                    made = (record_episode(task, recipe, i) for i in range(existing, episodes))
-                    _write(writer, made, episodes, report)
-                else:
-                    with recorded_in_workers(recipe, range(existing, episodes), workers) as made:
-                        _write(writer, made, episodes, report)
+                    _record_here(task, recipe, missing, writer, shards, progress, interrupted)
+                elif missing:
+                    task.env.close()  # the workers have their own
+                    paths = shards.new(min(count, len(missing)))
+                    pool = (RayPool if on_ray else ProcessPool)(recipe, paths, compression)
+                    _record_in_shards(pool, missing, writer, shards, progress, interrupted)
+                shards.join(writer, episodes)
+                if len(writer) < episodes:
+                    raise KeyboardInterrupt
     seconds = time.monotonic() - began
     with TrajectoryReader(path) as reader:
         lengths = reader.lengths + 1
+        moves = [reader.object_moves(i) for i in range(len(reader))]
+    looked = [(count, length - 1) for count, length in zip(moves, lengths) if count is not None]
     return Summary(
         path=path,
         episodes=len(lengths),
@@ -105,17 +127,21 @@ def collect(
         new_frames=int(lengths[existing:].sum()),
         seconds=seconds,
         size=os.path.getsize(path),
+        waiting=sum(i >= len(lengths) for i in shards.episodes(lambda shard: _require_same(shard, recipe, contract))),
+        object_moves=float(np.divide(*np.sum(looked, axis=0))) if looked else None,
     )
 
 
-def _env_args(recipe: Recipe) -> dict[str, Any]:
-    """robomimic's ``env_args``: how to make the environment again."""
-    import jepa_envs
+class _Progress:
+    """Counts episodes and says so."""
 
-    kwargs: dict[str, Any] = {} if recipe.image_size is None else {"image_size": recipe.image_size}
-    if recipe.variation:
-        kwargs["variation"] = list(recipe.variation)
-    return {"env_name": jepa_envs.task_id(recipe.task), "type": "gymnasium", "env_kwargs": kwargs}
+    def __init__(self, done: int, episodes: int, report: Callable[[int, int], None]):
+        self._done, self._episodes, self._report = done, episodes, report
+        report(done, episodes)
+
+    def advance(self) -> None:
+        self._done += 1
+        self._report(self._done, self._episodes)
 
 
 def _check_mix(task: Task, mix: dict[str, float]) -> None:
@@ -125,47 +151,65 @@ def _check_mix(task: Task, mix: dict[str, float]) -> None:
         raise ConfigError(f"there is no demonstrator {unknown[0]!r}", where="mix", expected=f"of {', '.join(kinds)}")
 
 
-def _check_existing(path: Path, recipe: Recipe, contract: Contract) -> int:
+def _count_existing(path: Path, recipe: Recipe, contract: Contract) -> int:
     """Episodes already in ``path``, which has to be of the same recipe."""
     if not path.exists():
         return 0
     with TrajectoryReader(path, allow_empty=True) as reader:
-        wanted = recipe.to_dict()
-        for key in (field.name for field in dataclasses.fields(recipe)):
-            value, found = wanted.get(key), reader.recipe.get(key)
-            if found != value:
-                raise DataError(
-                    f"was recorded with {key} {found!r}, not {value!r}",
-                    where=path,
-                    mend="repeat the command that made it, or record into another file",
-                )
-        contract.require(reader.contract, f"task {recipe.task}", str(path), "record into another file")
+        _require_same(reader, recipe, contract)
         return len(reader)
 
 
-def _write(
-    writer: TrajectoryWriter, made: Iterator[Episode | None], episodes: int, report: Callable[[int, int], None]
+def _require_same(reader: TrajectoryReader, recipe: Recipe, contract: Contract) -> None:
+    """Check that a file or a shard is of a recipe."""
+    wanted = recipe.to_dict()
+    for key in (field.name for field in dataclasses.fields(recipe)):
+        value, found = wanted.get(key), reader.recipe.get(key)
+        if found != value:
+            raise DataError(
+                f"was recorded with {key} {found!r}, not {value!r}",
+                where=reader.path,
+                mend="repeat the command that made it, or record into another file",
+            )
+    contract.require(reader.contract, f"task {recipe.task}", str(reader.path), "record into another file")
+
+
+def _record_here(
+    task: Task,
+    recipe: Recipe,
+    missing: Sequence[int],
+    writer: TrajectoryWriter,
+    shards: Shards,
+    progress: _Progress,
+    interrupted: threading.Event,
 ) -> None:
-    """Append what ``made`` yields (None: nothing yet) until an interrupt, making it permanent every second."""
+    """Record episodes into the file itself, making them permanent every second."""
     flushed = time.monotonic()
-    with deferred_interrupts() as interrupted:
-        try:
-            for episode in made:
-                if interrupted.is_set():
-                    raise KeyboardInterrupt
-                if episode is None:
-                    continue
-                writer.append(episode)
-                report(len(writer), episodes)
-                if time.monotonic() - flushed > _FLUSH_SECONDS:
-                    writer.flush()
-                    flushed = time.monotonic()
-        except BrokenProcessPool as error:
-            if interrupted.is_set():  # the signal went to the workers, too
-                raise KeyboardInterrupt from error
-            raise OutputError(
-                "a worker process died",
-                where=writer.path,
-                mend="perhaps out of memory: run the same command again with fewer workers",
-            ) from error
-        writer.flush()
+    for index in missing:
+        if interrupted.is_set():
+            return
+        if len(writer) < index:
+            shards.join(writer, index)  # an earlier run recorded what comes before
+        writer.append(record_episode(task, recipe, index))
+        progress.advance()
+        if time.monotonic() - flushed > _FLUSH_SECONDS:
+            writer.flush()
+            flushed = time.monotonic()
+
+
+def _record_in_shards(
+    pool: RayPool | ProcessPool,
+    missing: Sequence[int],
+    writer: TrajectoryWriter,
+    shards: Shards,
+    progress: _Progress,
+    interrupted: threading.Event,
+) -> None:
+    """Have workers record episodes into shards."""
+    try:
+        with pool:
+            record_in(pool, missing, progress.advance, interrupted)
+    except JepaRobotError:
+        with contextlib.suppress(JepaRobotError):  # the first one is reported, and what is not joined now is later
+            shards.join(writer, missing[-1] + 1)
+        raise

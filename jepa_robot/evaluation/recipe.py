@@ -52,6 +52,15 @@ class Recipe:
             del data["variation"]
         return data
 
+    def env_args(self) -> dict[str, Any]:
+        """robomimic's ``env_args``: how to make the environment again."""
+        import jepa_envs
+
+        kwargs: dict[str, Any] = {} if self.image_size is None else {"image_size": self.image_size}
+        if self.variation:
+            kwargs["variation"] = list(self.variation)
+        return {"env_name": jepa_envs.task_id(self.task), "type": "gymnasium", "env_kwargs": kwargs}
+
     def open(self) -> Task:
         """The task that it is recorded in.
 
@@ -79,10 +88,21 @@ def record_episode(task: Task, recipe: Recipe, index: int) -> Episode:
     demonstrator = env.make_demonstrator(kind, rng)
     low, high = env.action_space.low, env.action_space.high
     frames, states, actions = [observation[camera]], [observation[STATE_KEY]], []
+    has_object, object_moves = hasattr(env, "object_moved"), 0
+    present = env.state()
     for _ in range(recipe.steps):
-        action = np.clip(np.asarray(demonstrator.act(env.state(), goal), np.float32), low, high)
+        action = np.clip(np.asarray(demonstrator.act(present, goal), np.float32), low, high)
         observation, *_ = env.step(action)
+        before, present = present, env.state()
+        object_moves += has_object and env.object_moved(before, present)
         frames.append(observation[camera])
         states.append(observation[STATE_KEY])
         actions.append(action)
-    return Episode(np.stack(frames), np.stack(states), np.stack(actions), kind=kind, seed=seed)
+    return Episode(
+        np.stack(frames),
+        np.stack(states),
+        np.stack(actions),
+        kind=kind,
+        seed=seed,
+        object_moves=int(object_moves) if has_object else None,
+    )

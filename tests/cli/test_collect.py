@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from command_line import assert_refused
 from episodes import assert_holds, read_all
+from hdf5_contents import assert_same_file
 
 from jepa_robot.data.reader import TrajectoryReader
 from jepa_robot.errors import DataError
@@ -77,10 +78,21 @@ def test_the_default_mix_has_no_expert(recorded):
     assert (np.linalg.norm(actions[:, :3], axis=1) > 1e-3).mean() > 0.8
 
 
-def test_workers_do_not_change_the_result(recorded, call):
-    code, _, err = call("collect", *options("two.h5", 6), "--workers", 2)
+@pytest.mark.parametrize("workers", [2, 8])
+def test_workers_do_not_change_the_result(recorded, call, tmp_path, workers):
+    code, out, err = call("collect", *options("two.h5", 6), "--workers", workers)
     assert code == 0, err
-    assert_holds(Path("two.h5"), read_all(recorded))
+    assert "recorded 6 episodes" in out and "wait" not in out
+    assert [line.split(",")[0] for line in err.splitlines()] == [f"{i}/6 episodes" for i in range(1, 7)]
+    assert_same_file(tmp_path / "two.h5", recorded)
+    assert [p.name for p in tmp_path.iterdir()] == ["two.h5"]
+
+
+def test_workers_continue_a_file(recorded, call, tmp_path):
+    assert call("collect", *options("part.h5", 2))[0] == 0
+    assert call("collect", *options("part.h5", 5), "--workers", 2)[0] == 0
+    assert call("collect", *options("part.h5", 6))[0] == 0
+    assert_same_file(tmp_path / "part.h5", recorded)
 
 
 def test_resumed_and_extended(recorded, call):
@@ -128,6 +140,10 @@ def test_another_command_on_the_file(recorded, call, changed, message):
         ({"steps": 0}, "--steps"),
         ({"episodes": 0}, "--episodes"),
         ({"compression": "zip"}, "--compression"),
+        ({"workers": 0}, "--workers: is '0'; expected a number from 1 on, ray, or ray:N"),
+        ({"workers": "ray:"}, "--workers: is 'ray:'"),
+        ({"workers": "rays"}, "--workers: is 'rays'"),
+        ({"workers": "ray:0"}, "--workers: is 'ray:0'"),
     ],
 )
 def test_wrong_use(call, tmp_path, changed, message):
@@ -146,19 +162,59 @@ def test_no_such_folder_is_made(call, tmp_path):
     assert_refused(call("collect", *options("file/new.h5", 1)), "cannot be written")
 
 
-def start(path, *arguments, limit=""):
+def test_ray_that_is_missing(call, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    outcome = call("collect", *options("new.h5", 2, workers="ray"))
+    assert_refused(outcome, "--workers ray: Ray is not installed; install the extra: pip install 'jepa-robot[ray]'")
+    assert list(tmp_path.iterdir()) == []
+
+
+def start(path, *arguments, episodes=5000, limit=""):
     """The program in a process of its own, with a shell's resource limit."""
-    command = ["bash", "-c", f'{limit} exec "$@"', "-", *PROGRAM, *options(path, 5000, steps=2)[2:], *arguments]
+    command = ["bash", "-c", f'{limit} exec "$@"', "-", *PROGRAM, *options(path, episodes, steps=2)[2:], *arguments]
     return subprocess.Popen(
         command, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
 
 
-def wait_for_episodes(path):
+def shards(path):
+    return path.with_name(f".{path.name}.shards")
+
+
+def wait_for_episodes(path, workers):
+    """Until each worker has recorded some."""
     deadline = time.monotonic() + 60
-    while not (path.exists() and path.stat().st_size > 60_000):
+    while True:
+        written = [path] if workers == 1 else list(shards(path).glob("shard-*.h5"))
+        if len(written) == workers and all(p.exists() and p.stat().st_size > 60_000 for p in written):
+            return
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def wait_for_permanent_episodes(path, workers):
+    """Until a copy of each worker's shard holds some."""
+    deadline, copy = time.monotonic() + 60, path.with_name("copy")
+    found = 0
+    while found < workers:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+        found = 0
+        for shard in shards(path).glob("shard-*.h5"):
+            with contextlib.suppress(OSError, DataError):  # copied in the middle of a commit
+                found += len(episode_numbers(shutil.copy(shard, copy))) > 5
+    copy.unlink()
+
+
+def episode_numbers(shard):
+    with TrajectoryReader(shard, allow_empty=True) as reader:
+        return {int(name.removeprefix("demo_")) for name in reader.names}
+
+
+def workers_of(process):
+    """The processes that the program has made and that record: those that have drawn a picture."""
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    return [int(child) for child in children if "spawn_main" in Path(f"/proc/{child}/cmdline").read_text()]
 
 
 @pytest.mark.slow
@@ -168,7 +224,7 @@ def test_interrupted(tmp_path, workers, number):
     """As in a terminal, Ctrl-C goes to the workers, too."""
     path = tmp_path / "new.h5"
     process = start(path, "--workers", str(workers))
-    wait_for_episodes(path)
+    wait_for_episodes(path, workers)
     os.killpg(process.pid, number)
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (130, "")
@@ -178,32 +234,104 @@ def test_interrupted(tmp_path, workers, number):
 
 
 @pytest.mark.slow
-def test_killed(tmp_path):
-    """Nothing is lost that was permanent, here what a copy of the file held before."""
-    path, copy = tmp_path / "new.h5", tmp_path / "copy.h5"
+@pytest.mark.parametrize("then", [1, 3])
+def test_killed(tmp_path, call, then):
+    """What was permanent in shards is taken over, by one process or by more, and not recorded again."""
+    path, wanted = tmp_path / "new.h5", tmp_path / "wanted.h5"
     process = start(path, "--workers", "2")
-    deadline, permanent = time.monotonic() + 60, 0
-    while not permanent:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-        with contextlib.suppress(OSError, DataError):  # not yet there, or copied in the middle of a commit
-            permanent = len(read_all(shutil.copy(path, copy)))
+    wait_for_permanent_episodes(path, 2)
     process.kill()
     process.communicate(timeout=60)  # ends when the workers do: they hold its output, too
-    assert permanent <= len(read_all(path)) < 5000
+    held = set().union(*map(episode_numbers, shards(path).glob("shard-*.h5")))
+    assert len(held) > 10
+    target = max(held) + 5
+    _, out, err = call("collect", *options(path, target, steps=2), "--workers", then, "--json")
+    assert json.loads(out)["new_episodes"] == target and json.loads(out)["waiting"] == 0
+    # The first line is of the first episode that was not there.
+    assert int(err.split("/")[0]) >= len(held)
+    assert call("collect", *options(wanted, target, steps=2))[0] == 0
+    assert_same_file(path, wanted)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["new.h5", "wanted.h5"]
 
 
 @pytest.mark.slow
-def test_full_disk(tmp_path):
-    """A limit on the size of files stands in for it."""
-    path = tmp_path / "new.h5"
-    process = start(path, limit="ulimit -f 200;")
+def test_a_worker_is_killed(tmp_path, call):
+    """The others finish, what is complete is joined, and what comes after the missing episode waits."""
+    path, wanted = tmp_path / "new.h5", tmp_path / "wanted.h5"
+    process = start(path, "--workers", "2")
+    wait_for_permanent_episodes(path, 2)
+    os.kill(workers_of(process)[-1], signal.SIGKILL)
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (2, "")
-    assert "new.h5: cannot be written (File too large)" in err.splitlines()[-1] and "Traceback" not in err
+    assert "a worker process died; perhaps out of memory: run the same command again with fewer workers" in err
+    assert "Traceback" not in err
+    with TrajectoryReader(path, allow_empty=True) as reader:
+        joined = len(reader)
+    code, out, _ = call("collect", *options(path, joined + 1, steps=2))
+    assert code == 0 and "later episodes wait in shards: run again with more --episodes" in out
+    code, out, err = call("collect", *options(path, joined + 40, steps=2), "--workers", 2)
+    assert code == 0 and "wait" not in out
+    assert call("collect", *options(wanted, joined + 40, steps=2))[0] == 0
+    assert_same_file(path, wanted)
+    assert not shards(path).exists()
+
+
+def test_shards_of_another_recipe(recorded, call, tmp_path):
+    """They are not mixed in."""
+    shards(tmp_path / "new.h5").mkdir()
+    shutil.copy(recorded, shards(tmp_path / "new.h5") / "shard-0000.h5")
+    outcome = call("collect", *options("new.h5", 6, seed=6), "--workers", 2)
+    assert_refused(outcome, "shard-0000.h5: was recorded with seed 5, not 6")
+    code, out, _ = call("collect", *options("new.h5", 6), "--json")
+    assert code == 0 and json.loads(out)["new_episodes"] == 6
+    assert_same_file(tmp_path / "new.h5", recorded)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 2])
+def test_full_disk(tmp_path, workers):
+    """A limit on the size of files stands in for it."""
+    path = tmp_path / "new.h5"
+    process = start(path, "--workers", str(workers), limit="ulimit -f 200;")
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (2, "")
+    assert ".h5: cannot be written (File too large)" in err.splitlines()[-1] and "Traceback" not in err
     with TrajectoryReader(path, allow_empty=True) as reader:
         for i in range(len(reader)):
             reader.read(i)
+
+
+def test_how_often_the_object_moves_is_counted(call):
+    """Replayed, with the block's place read from the simulator."""
+    assert call("collect", *options("push.h5", 3, task="push_t", steps=20), "--workers", 2)[0] == 0
+    code, out, err = call("collect", *options("push.h5", 4, task="push_t", steps=20), "--json")
+    assert code == 0 and "warning" not in err
+    moved = []
+    with Task("push_t") as task:
+        for episode in read_all(Path("push.h5")):
+            rng = np.random.default_rng(episode.seed)
+            rng.choice(2)
+            state, goal = task.env.sample_start_and_goal(rng)
+            task.env.reset(options={"state": state, "goal_state": goal})
+            before, count = task.env.pose_of(state)[2:], 0
+            for action in episode.actions:
+                task.env.step(action)
+                after = task.env.pose_of(task.env.state())[2:]
+                degrees = np.rad2deg(np.arcsin(abs(np.sin(after[2] - before[2]))))
+                count += np.hypot(*(after - before)[:2]) > 1 or degrees > 1
+                before = after
+            assert episode.object_moves == count
+            moved.append(count)
+    assert json.loads(out)["object_moves"] == pytest.approx(sum(moved) / 80, abs=1e-4)
+    assert 0.05 < sum(moved) / 80 < 0.95
+
+
+def test_an_object_that_hardly_moves(recorded, call):
+    code, out, err = call("collect", *options("still.h5", 2, task="push_t", steps=1))
+    assert code == 0 and out.splitlines()[-1] == "the object moves in 0% of the steps"
+    assert "warning: the object moves in 0.0% of the steps; a model hardly learns what becomes of it" in err
+    code, out, err = call("collect", *options(recorded, 6), "--json")
+    assert json.loads(out)["object_moves"] is None and "warning" not in err
 
 
 def test_the_look_varies_and_is_part_of_the_recipe(recorded, call):
