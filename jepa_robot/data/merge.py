@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import h5py
@@ -60,7 +61,10 @@ def merge(
         for part in parts:
             with TrajectoryReader(part, contract=contract) as reader, h5py.File(part, "r") as source:
                 for name, length in zip(reader.names, reader.lengths):
-                    copy_episode(source["data"], name, data, f"demo_{done}", int(length), contract)
+                    where = f"{part}:data/{name}"
+                    with _reading(where):
+                        require_layout(source["data"][name], contract, int(length), where)
+                    copy_episode(source["data"], name, data, f"demo_{done}")
                     done, steps = done + 1, steps + int(length)
                     report(done, total)
         data.attrs["total"] = steps
@@ -98,19 +102,22 @@ def _compare(parts: Sequence[Path], keep_splits: bool) -> tuple[Contract, list[d
     return contract, made_from, env_args, splits
 
 
-def copy_episode(
-    source: h5py.Group, name: str, target: h5py.Group, new: str, steps: int, contract: Contract
-) -> None:
-    """Copy an episode of ``steps`` actions from another file to ``target[new]``; chunks stay as they are.
+def copy_episode(source: h5py.Group, name: str, target: h5py.Group, new: str) -> None:
+    """Copy an episode of another file to ``target[new]``; chunks stay as they are.
 
     Raises:
-        DataError: it cannot be read, or is not what the contract says.
+        DataError: it cannot be read.
         OSError: the disk is full.
     """
-    where = f"{source.file.filename}:{source.name.lstrip('/')}/{name}"
-    try:
-        require_layout(source[name], contract, steps, where)
+    with _reading(f"{source.file.filename}:{source.name.lstrip('/')}/{name}"):
         source.copy(name, target, name=new)
+
+
+@contextlib.contextmanager
+def _reading(where: str) -> Iterator[None]:
+    """Turn what h5py raises for damaged files into an error that says where."""
+    try:
+        yield
     except DAMAGE as error:
         if "No space left" in str(error):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error

@@ -107,14 +107,17 @@ class TrajectoryWriter:
                 add_to_split(self._h5, split, [name])
 
     def append_copy(self, source: h5py.Group, name: str, steps: int) -> None:
-        """Add an episode of ``steps`` actions from the group of another of our files, decompressing no picture.
+        """Add an episode of ``steps`` actions that another writer with this contract wrote, decompressing no picture.
+
+        Args:
+            source: the group in the other file that holds it under ``name``.
 
         Raises:
-            DataError: it cannot be read, or does not fit the contract; the file is as after the last `flush`.
+            DataError: it cannot be read; the file is as after the last `flush`.
             OutputError: the disk is full; the file is as after the last `flush`.
         """
         with self._appending(steps):
-            copy_episode(source, name, self._data, f"demo_{self._count}", steps, self.contract)
+            copy_episode(source, name, self._data, f"demo_{self._count}")
 
     def flush(self) -> None:
         """Make everything appended permanent.
