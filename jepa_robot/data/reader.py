@@ -198,7 +198,9 @@ class TrajectoryReader(Source):
     def _as_asked(self, contract: Contract) -> Contract:
         """The file's contract with the camera and image size of the options."""
         options = self._options
-        given = [name for name in ("state", "fps", "task", "contract") if getattr(options, name) is not None]
+        # What the file says, too, may be given: another source, read with the same options, may need it.
+        own = {"state": None, "fps": contract.fps, "task": contract.task, "contract": None}
+        given = [name for name, value in own.items() if getattr(options, name) not in (None, value)]
         if given:
             raise DataError(
                 f"has a contract of its own, so {given[0]} cannot be given", where=self.path, mend="leave it out"

@@ -7,8 +7,10 @@ import pytest
 
 from jepa_robot.data.dataset import load_arrays
 from jepa_robot.data.normalisation import statistics
+from jepa_robot.data.source import SourceOptions
 from jepa_robot.data.splits import split_episodes
 from jepa_robot.data.writer import TrajectoryWriter
+from jepa_robot.errors import DataError
 
 STEPS = [4, 2, 7, 5]
 
@@ -39,6 +41,15 @@ def test_load_arrays(arrays, make_episode):
         np.testing.assert_array_equal(arrays.states[rows], episode.states)
         np.testing.assert_array_equal(arrays.actions[rows][:-1], episode.actions)
         np.testing.assert_array_equal(arrays.actions[rows][-1], 0)
+
+
+def test_options_may_say_what_the_file_says(path, arrays, contract):
+    """So that it can be mixed with a source that does not."""
+    same = SourceOptions(fps=contract.fps, task=contract.task)
+    np.testing.assert_array_equal(load_arrays(path, same).states, arrays.states)
+    for name, value in {"fps": contract.fps + 1, "task": "another", "state": ("x",), "contract": contract}.items():
+        with pytest.raises(DataError, match=f"has a contract of its own, so {name} cannot be given"):
+            load_arrays(path, SourceOptions(**{name: value}))
 
 
 def test_split():
