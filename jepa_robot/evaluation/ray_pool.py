@@ -93,4 +93,11 @@ class RayPool:
         except self._ray.exceptions.RayTaskError as error:
             raise error.cause from error
         except self._ray.exceptions.RayActorError as error:
-            raise died(self._shards[0].parent) from error
+            text = str(error).strip()
+            if "creation task" not in text:
+                raise died(self._shards[0].parent) from error
+            raise ConfigError(
+                f"a worker cannot start ({text.splitlines()[-1].strip()})",  # the rest is a traceback
+                where="--workers ray",
+                mend="install jepa-robot, of this version, on every machine of the cluster",
+            ) from error

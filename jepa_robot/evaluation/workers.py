@@ -116,7 +116,7 @@ def record_in(pool: Pool, indices: Iterable[int], report: Callable[[], None], st
         raise failed
 
 
-def died(where: object) -> OutputError:
+def died(where: Path) -> OutputError:
     """What is said of a worker that is gone."""
     mend = "perhaps out of memory: run the same command again with fewer workers"
     return OutputError("a worker process died", where=where, mend=mend)
