@@ -39,7 +39,7 @@ class Summary:
 
     Attributes:
         episodes, frames: complete ones in the file.
-        new_episodes, new_frames: recorded by this run.
+        new_episodes, new_frames: recorded by this run; what an earlier one left in shards is not among them.
         seconds: that this run took.
         size: of the file in bytes.
         waiting: episodes in shards that are not in the file, as they come after the last one wanted.
@@ -92,17 +92,17 @@ def collect(
     began = time.monotonic()
     with contextlib.ExitStack() as opened:
         on_ray = isinstance(workers, RayWorkers)
-        count = opened.enter_context(ray_cluster(workers)) if isinstance(workers, RayWorkers) else workers
+        count = opened.enter_context(ray_cluster(workers)) if on_ray else workers
         task = opened.enter_context(recipe.open())
         _check_mix(task, recipe.mix)
         contract = task.contract
         existing = _count_existing(path, recipe, contract)
         shards = Shards(path.absolute())
         held = shards.episodes(lambda shard: _require_same(shard, recipe, contract))
+        missing = [i for i in range(existing, episodes) if i not in held]
         if existing < episodes or shards.paths():
             arguments = recipe.env_args(), recipe.to_dict(), recipe.seed, compression
             with TrajectoryWriter(path, contract, *arguments) as writer, deferred_interrupts() as interrupted:
-                missing = [i for i in range(existing, episodes) if i not in held]
                 progress = _Progress(max(existing, episodes - len(missing)), episodes, report)
                 if workers == 1:
                     _record_here(task, recipe, missing, writer, shards, progress, interrupted)
@@ -123,8 +123,8 @@ def collect(
         path=path,
         episodes=len(lengths),
         frames=int(lengths.sum()),
-        new_episodes=len(lengths) - existing,
-        new_frames=int(lengths[existing:].sum()),
+        new_episodes=len(missing),
+        new_frames=len(missing) * (recipe.steps + 1),
         seconds=seconds,
         size=os.path.getsize(path),
         waiting=sum(i >= len(lengths) for i in shards.episodes(lambda shard: _require_same(shard, recipe, contract))),
