@@ -22,6 +22,7 @@ _BLOSC_HEADER = struct.Struct("<4xI4xI")  # bytes as they were, bytes as they ar
 _FLETCHER = h5py.h5z.FILTER_FLETCHER32
 _CHECKSUM = Fletcher32()
 _CHECKSUM_BYTES = 4
+_NEAR = 1.25  # times what is wanted of the file is read, at most, to read it at once
 
 
 class StoredPictures:
@@ -85,33 +86,49 @@ class StoredPictures:
             OSError: a chunk is damaged.
         """
         if self._rows == 1:
-            for row, picture in zip(rows, out):
-                self._decode(row, picture)
+            self._decode(list(rows), list(out))
             return
-        chunk, whole = -1, np.empty((self._rows, *self.shape[1:]), np.uint8)
+        chunks = sorted({row // self._rows for row in rows})
+        whole = np.empty((len(chunks), self._rows, *self.shape[1:]), np.uint8)
+        self._decode(chunks, list(whole))
         for row, picture in zip(rows, out):
-            if row // self._rows != chunk:
-                chunk = row // self._rows
-                self._decode(chunk, whole)
-            picture[:] = whole[row % self._rows]
+            picture[:] = whole[chunks.index(row // self._rows), row % self._rows]
 
-    def _decode(self, chunk: int, out: np.ndarray) -> None:
-        size, offset = int(self._sizes[chunk]), int(self._offsets[chunk])
-        pixels = out.reshape(-1, copy=False)
-        if self._compressed[chunk] or self._unchecked[chunk]:
-            stored = os.pread(self._descriptor, size, offset)
-            if len(stored) != size:
-                raise OSError("the file ends inside of a chunk")
-            self._unpack(chunk, stored, pixels)
+    def _decode(self, chunks: list[int], outs: list[np.ndarray]) -> None:
+        """Put whole chunks into arrays."""
+        pixels = [out.reshape(-1, copy=False) for out in outs]
+        if (self._compressed[chunks] | self._unchecked[chunks]).any():
+            for chunk, stored, values in zip(chunks, self._stored(chunks), pixels):
+                self._unpack(chunk, stored, values)
         else:  # straight to where it belongs
-            _require_size(size - self._checksum, pixels)
-            if os.preadv(self._descriptor, [pixels, bytearray(self._checksum)], offset) != size:
-                raise OSError("the file ends inside of a chunk")
-        # Zeros would have been compressed, and their checksum is right.
-        if self._compression is not None and not self._compressed[chunk] and not pixels.any():
-            raise OSError("a chunk was overwritten with zeros")
+            for chunk, values in zip(chunks, pixels):
+                size = int(self._sizes[chunk])
+                _require_size(size - self._checksum, values)
+                parts = [values, bytearray(self._checksum)]
+                if os.preadv(self._descriptor, parts, int(self._offsets[chunk])) != size:
+                    raise OSError("the file ends inside of a chunk")
+        for chunk, values in zip(chunks, pixels):
+            # Zeros would have been compressed, and their checksum is right.
+            if self._compression is not None and not self._compressed[chunk] and not values.any():
+                raise OSError("a chunk was overwritten with zeros")
 
-    def _unpack(self, chunk: int, stored: bytes, pixels: np.ndarray) -> None:
+    def _stored(self, chunks: list[int]) -> list[memoryview]:
+        """What is stored of chunks. Those that lie side by side are read at once: fewer waits for other threads."""
+        starts, sizes = self._offsets[chunks], self._sizes[chunks]
+        ends = starts + sizes
+        first, last = int(starts.min()), int(ends.max())
+        if last - first > _NEAR * sizes.sum():
+            return [self._bytes(start, end) for start, end in zip(starts.tolist(), ends.tolist())]
+        together = self._bytes(first, last)
+        return [together[start - first : end - first] for start, end in zip(starts.tolist(), ends.tolist())]
+
+    def _bytes(self, start: int, end: int) -> memoryview:
+        found = os.pread(self._descriptor, end - start, start)
+        if len(found) != end - start:
+            raise OSError("the file ends inside of a chunk")
+        return memoryview(found)
+
+    def _unpack(self, chunk: int, stored: memoryview, pixels: np.ndarray) -> None:
         """Check and decompress what is stored of a chunk."""
         if self._unchecked[chunk]:
             try:
@@ -119,7 +136,7 @@ class StoredPictures:
             except (RuntimeError, ValueError) as error:
                 raise OSError("the checksum of a chunk is wrong") from error
             self._unchecked[chunk] = False
-        content = memoryview(stored)[: len(stored) - self._checksum]
+        content = stored[: len(stored) - self._checksum]
         if not self._compressed[chunk]:
             _require_size(len(content), pixels)
             pixels[:] = np.frombuffer(content, np.uint8)

@@ -92,21 +92,21 @@ class TrajectoryFiles(Trajectories):
         states = np.empty((len(starts), frames, len(self.contract.states)), np.float32)
         actions = np.empty((len(starts), frames - 1, len(self.contract.actions)), np.float32)
 
-        def fill(b: int) -> None:
-            source, index, first = self._find(int(starts[b]))
-            piece = source.read_window(index, first, first + span, skip, pictures[b])
-            piece.check(self.contract, source.where(index), skip)
-            states[b] = piece.states[::skip]
-            actions[b] = repeated_actions(piece.actions, skip, self.contract)
+        def fill(chosen: np.ndarray) -> None:
+            for b in chosen.tolist():
+                source, index, first = self._find(int(starts[b]))
+                piece = source.read_window(index, first, first + span, skip, pictures[b])
+                piece.check(self.contract, source.where(index), skip)
+                states[b] = piece.states[::skip]
+                actions[b] = repeated_actions(piece.actions, skip, self.contract)
 
         # Neighbours in the file one after the other: the nearer, the more is still in a cache.
-        order = np.argsort(starts, kind="stable").tolist()
+        order = np.argsort(starts, kind="stable")
         if self._threads > 1:
             with ThreadPoolExecutor(self._threads) as pool:
-                list(pool.map(fill, order))  # raises what a thread raised
+                list(pool.map(fill, np.array_split(order, self._threads)))  # raises what a thread raised
         else:
-            for b in order:
-                fill(b)
+            fill(order)
         return Windows(
             torch.from_numpy(pictures), torch.from_numpy(states), torch.from_numpy(actions),
             torch.from_numpy(starts[:, None] + skip * np.arange(frames)),
