@@ -257,7 +257,7 @@ def main() -> None:
     parser.add_argument("--task", default="panda_reach", help="panda_reach, or a MuJoCo task that Gymnasium knows")
     parser.add_argument("--episodes", type=int, default=40)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--samples", type=int, default=96, help="windows a round and way")
+    parser.add_argument("--samples", type=int, default=320, help="windows a round and way")
     parser.add_argument("--peer-python", help="Python of an environment with stable-worldmodel")
     parser.add_argument("--memory", action="store_true", help="measure memory instead of speed")
     parser.add_argument("--gigabytes", type=float, default=20.0)

@@ -305,5 +305,5 @@ class TrajectoryReader(Source):
         return DataError(
             f"{key} cannot be read: truncated, damaged or still being written ({error})",
             where=self.path,
-            mend=f"copy the file again, or {COLLECT}",
+            mend=f"copy the file again, save what can be read with `jepa-robot data repair`, or {COLLECT}",
         )

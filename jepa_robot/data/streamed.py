@@ -49,6 +49,7 @@ class TrajectoryFiles(Trajectories):
     def __init__(self, specs: Sequence[SourceSpec], threads: int = 1, report: Progress = silent):
         self.specs, self._threads = tuple(specs), threads
         self._open: dict[int, Source] = {}
+        self._pool: ThreadPoolExecutor | None = None
         self._owner = os.getpid()
         for part, spec in enumerate(self.specs):
             self._open[part] = spec.open(report)
@@ -71,19 +72,26 @@ class TrajectoryFiles(Trajectories):
 
     def source(self, part: int) -> Source:
         """Source number ``part``, opened by this process."""
-        if self._owner != os.getpid():  # a forked process must not share its parent's open files
-            self._open, self._owner = {}, os.getpid()
+        self._leave_parent()
         if part not in self._open:
             self._open[part] = self.specs[part].open()
         return self._open[part]
+
+    def _leave_parent(self) -> None:
+        """A forked process must not share its parent's open files, and has none of its threads."""
+        if self._owner != os.getpid():
+            self._open, self._pool, self._owner = {}, None, os.getpid()
 
     def close(self) -> None:
         for source in self._open.values():
             source.close()
         self._open = {}
+        if self._pool is not None:
+            self._pool.shutdown()
+            self._pool = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_open": {}, "_threads": 1}
+        return self.__dict__ | {"_open": {}, "_pool": None, "_threads": 1}
 
     def gather(self, starts: np.ndarray, frames: int, skip: int = 1) -> Windows:
         starts = np.asarray(starts)
@@ -103,8 +111,10 @@ class TrajectoryFiles(Trajectories):
         # Neighbours in the file one after the other: the nearer, the more is still in a cache.
         order = np.argsort(starts, kind="stable")
         if self._threads > 1:
-            with ThreadPoolExecutor(self._threads) as pool:
-                list(pool.map(fill, np.array_split(order, self._threads)))  # raises what a thread raised
+            self._leave_parent()
+            # Kept: new threads would need new memory for every batch.
+            self._pool = self._pool or ThreadPoolExecutor(self._threads)
+            list(self._pool.map(fill, np.array_split(order, self._threads)))  # raises what a thread raised
         else:
             fill(order)
         return Windows(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import multiprocessing
 import pickle
 
 import numpy as np
@@ -196,6 +197,27 @@ def test_an_error_in_a_worker_is_the_same_line(files, tmp_path):
         with pytest.raises(DataError, match=r"part1.h5:data/demo_0/actions: dx at step 0 is nan") as caught:
             next(batches)
         assert "\n" not in str(caught.value)
+
+
+def test_threads_after_a_fork(files):
+    """A forked process has none of its parent's threads, nor may it read through its parent's open files."""
+    data = open_trajectories(files, 0.0, threads=2)
+    starts = data.starts[:4]
+    expected = data.gather(starts, 3)
+
+    def same(connection) -> None:
+        found = data.gather(starts, 3)
+        connection.send(torch.equal(found.frames, expected.frames) and torch.equal(found.actions, expected.actions))
+
+    ours, theirs = multiprocessing.Pipe()
+    process = multiprocessing.get_context("fork").Process(target=same, args=(theirs,))
+    process.start()
+    try:
+        assert ours.poll(60), "the forked process hangs"
+        assert ours.recv()
+    finally:
+        process.kill()
+        process.join()
 
 
 def test_threads_change_nothing(files):
