@@ -98,7 +98,7 @@ class PandaObjectTask(MujocoGoalTask):
         Raises:
             ValueError: the hand would be outside its workspace, or the object not on the mat.
         """
-        return self._aside(lambda: self._table.place(np.asarray(hand, float), self._standing(place), yaw))
+        return self._table.state_after(lambda: self._table.place(np.asarray(hand, float), self._standing(place), yaw))
 
     def state_holding(self, position: Sequence[float], yaw: float = 0.0, turn: float = 0.0) -> State:
         """The state standing still with the object in the hand, the fingertips' point at ``position`` [3].
@@ -108,7 +108,7 @@ class PandaObjectTask(MujocoGoalTask):
         Raises:
             ValueError: the hand would be outside its workspace, or the object not above the mat.
         """
-        return self._aside(lambda: self._table.hold(np.asarray(position, float), yaw, turn))
+        return self._table.state_after(lambda: self._table.hold(np.asarray(position, float), yaw, turn))
 
     def _draw_object(self, rng: np.random.Generator) -> tuple[np.ndarray, float]:
         """Where an object stands, (x, y) and yaw, that can be gripped from there."""
@@ -128,15 +128,6 @@ class PandaObjectTask(MujocoGoalTask):
         if not self._shape.turns:
             return 0.0, yaw
         return (yaw, 0.0) if self.rotation else (0.0, 0.0)
-
-    def _aside(self, place: Callable[[], None]) -> State:
-        """The state that ``place`` makes; the simulation is left as it was."""
-        present = self._table.state()
-        try:
-            place()
-            return self._table.state()
-        finally:
-            self._table.restore(present)
 
     def _standing(self, place: Sequence[float]) -> np.ndarray:
         """Centre [3] of the object that stands at (x, y)."""

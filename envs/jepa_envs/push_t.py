@@ -96,10 +96,7 @@ class PushTEnv(MujocoGoalTask):
         values = np.asarray(pose, float)
         if values.shape != (5,) or not np.all(np.isfinite(values)):
             raise ValueError(f"pose is {values.tolist()}, expected agent x, agent y, block x, block y, block angle")
-        present = self._board.state()
-        self._board.place(values[:2], values[2:])
-        state = self._board.state()
-        self._board.restore(present)
+        state = self._board.state_after(lambda: self._board.place(values[:2], values[2:]))
         self._board.data_of(state)  # checks that it is on the board
         return state
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -79,6 +79,15 @@ class Simulation:
             ValueError: the state is not one of this simulation.
         """
         yield self.data_of(state)
+
+    def state_after(self, place: Callable[[], object]) -> dict[str, Any]:
+        """The state that ``place`` puts this simulation into; the simulation is left as it was."""
+        present = self.state()
+        try:
+            place()
+            return self.state()
+        finally:
+            self.restore(present)
 
     def warnings(self) -> dict[str, int]:
         """MuJoCo's warnings, by kind, since the simulation was last put into a state: none, unless it is unstable."""

@@ -111,10 +111,7 @@ class TwoRoomsEnv(MujocoGoalTask):
         values = np.asarray(position, float)
         if values.shape != (2,) or not np.all(np.isfinite(values)):
             raise ValueError(f"position is {values.tolist()}, expected x, y")
-        present = self._rooms.state()
-        self._rooms.place(values)
-        state = self._rooms.state()
-        self._rooms.restore(present)
+        state = self._rooms.state_after(lambda: self._rooms.place(values))
         self._rooms.data_of(state)  # checks that it is free
         return state
 

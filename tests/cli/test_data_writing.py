@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import h5py
@@ -15,6 +14,7 @@ import numpy as np
 import pytest
 from command_line import assert_refused
 from episodes import seeds
+from waiting import wait_until
 
 from jepa_robot.data.format import Episode
 from jepa_robot.data.reader import TrajectoryReader
@@ -126,10 +126,7 @@ def test_convert_interrupted(call, large, tmp_path):
         with TrajectoryReader(path) as reader:
             assert done <= len(reader) < 200 and (len(reader) > done or number == signal.SIGKILL)
             done = len(reader)
-        deadline = time.monotonic() + 30
-        while _group_is_alive(process.pid):
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        wait_until(lambda: not _group_is_alive(process.pid))
     code, out, _ = call(*args)
     assert code == 0 and f"converted {200 - done} episodes" in out
     with TrajectoryReader(path) as reader:

@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import click
@@ -145,8 +144,8 @@ def test_plan_alone_is_the_verb_plan(verb, capsys, monkeypatch):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signals_interrupt_with_130(number):
     code = (
-        "import click, sys, time; from jepa_robot.cli.main import run\n"
-        "def body():\n    print('ready', flush=True)\n    time.sleep(60)\n"
+        "import click, signal, sys; from jepa_robot.cli.main import run\n"
+        "def body():\n    print('ready', flush=True)\n    signal.pause()\n"
         "sys.exit(run(click.Command('wait', callback=body), 'wait', []))"
     )
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -162,7 +161,7 @@ def test_sigterm_kills_a_forked_worker_without_a_word(verb, jepa_robot):
         child = os.fork()
         if child == 0:
             os.write(writer, b"ready")
-            time.sleep(60)
+            signal.pause()
             os._exit(0)
         os.read(reader, 5)
         os.kill(child, signal.SIGTERM)

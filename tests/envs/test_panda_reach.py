@@ -124,14 +124,6 @@ def test_wrong_actions_and_options_are_refused(env: PandaReachEnv) -> None:
     assert env.state() == before
 
 
-def test_actions_beyond_the_bounds_are_clipped(env: PandaReachEnv) -> None:
-    start, _ = env.sample_start_and_goal(np.random.default_rng(0))
-    env.restore(start)
-    a = env.step(env.action_space.high * 10)[0]
-    env.restore(start)
-    assert same(a, env.step(env.action_space.high)[0])
-
-
 def test_contract_is_one_and_fits_the_spaces(env: PandaReachEnv) -> None:
     contract = Contract.from_dict(env.contract())
     assert contract.to_dict()["task"] == "panda_reach" and contract.fps == 5.0
