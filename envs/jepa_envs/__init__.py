@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import gymnasium as gym
 
@@ -81,6 +82,7 @@ def make(
     image_size: int | None = None,
     camera: str | None = None,
     variation: str | Sequence[str] = (),
+    options: Mapping[str, Any] | None = None,
 ) -> gym.Env:
     """Make a task's environment.
 
@@ -89,6 +91,7 @@ def make(
         image_size: height and width of the pictures in pixels; the task's own where None.
         camera: name of the camera of observations and goal pictures; the task's first where None.
         variation: factors of appearance drawn for each episode: ``"all"``, or some of `jepa_envs.variation.KINDS`.
+        options: further arguments of the task's own, such as ``rotation``.
 
     Raises:
         ValueError: the task, the camera or a factor is unknown, and names the known ones; or its look does not vary.
@@ -97,5 +100,5 @@ def make(
     name = task_id(task)
     if variation and name in ADAPTED_TASKS.values():
         raise ValueError(f"the look of {task} does not vary, as it is another package's; leave variation out")
-    options = {"image_size": image_size, "camera": camera, "variation": variation or None}
-    return gym.make(name, **{option: value for option, value in options.items() if value is not None})
+    common = {"image_size": image_size, "camera": camera, "variation": variation or None}
+    return gym.make(name, **{key: value for key, value in common.items() if value is not None}, **(options or {}))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
 
@@ -33,12 +34,21 @@ class Task:
         straight: success is a matter of the proprioception alone, and nothing is in its way.
     """
 
-    def __init__(self, name: str, image_size: int | None = None, variation: tuple[str, ...] = ()):
+    def __init__(
+        self,
+        name: str,
+        image_size: int | None = None,
+        variation: tuple[str, ...] = (),
+        camera: str | None = None,
+        options: Mapping[str, Any] | None = None,
+    ):
         """
         Args:
             name: short name of the task.
             image_size: height and width of the pictures in pixels; the task's own where None.
             variation: factors of appearance drawn for each episode; none unless given.
+            camera: name of the camera; the task's first where None.
+            options: arguments of the task's own, such as ``rotation``.
 
         Raises:
             TaskError: it is unknown, or its simulator cannot run here.
@@ -49,7 +59,7 @@ class Task:
             raise TaskError(f"there is no task {name!r}", where="task", expected=f"one of {jepa_envs.known_tasks()}")
         try:
             # Planner and evaluation count steps themselves, hence without the wrapper that limits them.
-            self.env: Any = jepa_envs.make(name, image_size=image_size, variation=variation).unwrapped
+            self.env: Any = jepa_envs.make(name, image_size, camera, variation, options).unwrapped
             self.env.observe()  # where there is no OpenGL, the first picture says so
         except ValueError as error:
             raise TaskError(str(error), where=f"task {name}") from error
