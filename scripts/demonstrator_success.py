@@ -3,8 +3,8 @@
     python scripts/demonstrator_success.py TASK --episodes 200 --kind expert
 
 Episode i starts from the start and goal of seed i and lasts as long as the task's. Prints, for each kind, the share of
-episodes that are a success at their end with its 95% interval (Wilson's), the median step of the first success, and
-the share of steps in which the object moves by more than a millimetre, up to the first success and in all.
+episodes that are a success at their end with its 95% interval (Wilson's), the median step of the first success, and,
+where there is an object, the share of steps in which it moves, up to the first success and in all.
 """
 
 from __future__ import annotations
@@ -16,16 +16,15 @@ from dataclasses import dataclass
 import gymnasium as gym
 import jepa_envs
 import numpy as np
-
-MOVES = 0.001  # metres
+from jepa_robot.evaluation.statistics import wilson_interval
 
 
 @dataclass(frozen=True)
 class Run:
-    """One episode of T steps: success after each, bool [T], and how far the object went in each, metres [T]."""
+    """One episode of T steps: success after each, bool [T], and whether the object moved in each (None: no object)."""
 
     success: np.ndarray
-    moved: np.ndarray
+    moved: list[bool | None]
 
     @property
     def first(self) -> int:
@@ -44,17 +43,16 @@ def run(env: gym.Env, kind: str, seed: int, steps: int) -> Run:
         *_, info = env.step(demonstrator.act(state, goal))
         before, state = state, env.state()
         success.append(info["success"])
-        has_object = hasattr(env, "object_position")
-        moved.append(np.linalg.norm(env.object_position(state) - env.object_position(before)) if has_object else 0.0)
-    return Run(np.array(success), np.array(moved))
+        moved.append(env.object_moved(before, state))
+    return Run(np.array(success), moved)
 
 
-def wilson(successes: int, trials: int, z: float = 1.96) -> tuple[float, float]:
-    """Interval of a share (Wilson, 1927)."""
-    share, spread = successes / trials, z * z / trials
-    middle = (share + spread / 2) / (1 + spread)
-    half = z * np.sqrt(share * (1 - share) / trials + spread / trials / 4) / (1 + spread)
-    return middle - half, middle + half
+def moves(runs: list[Run]) -> str:
+    """How often the object moves in episodes; empty where there is none."""
+    if None in runs[0].moved:
+        return ""
+    before, whole = (np.concatenate(steps) for steps in ([r.moved[: r.first] for r in runs], [r.moved for r in runs]))
+    return f"; the object moves in {before.mean():.0%} of the steps up to success, {whole.mean():.0%} of all"
 
 
 def main() -> None:
@@ -70,13 +68,10 @@ def main() -> None:
     for kind in [options.kind] if options.kind else env.demonstrator_kinds():
         runs = [run(env, kind, seed, steps) for seed in range(options.episodes)]
         successes = sum(bool(r.success[-1]) for r in runs)
-        low, high = wilson(successes, len(runs))
-        moves = np.concatenate([r.moved for r in runs]) > MOVES
-        before = np.concatenate([r.moved[: r.first] for r in runs]) > MOVES
+        low, high = wilson_interval(successes, len(runs))
         print(
-            f"{options.task} {kind}: {successes} of {len(runs)} ({100 * low:.1f}% to {100 * high:.1f}%), median of "
-            f"{np.median([r.first for r in runs]):.0f} steps; the object moves in {100 * before.mean():.0f}% of the "
-            f"steps up to success, {100 * moves.mean():.0f}% of all",
+            f"{options.task} {kind}: {successes} of {len(runs)} ({low:.1%} to {high:.1%}), median of "
+            f"{np.median([r.first for r in runs]):.0f} steps{moves(runs)}",
             flush=True,
         )
         worst = min(worst, successes / len(runs))

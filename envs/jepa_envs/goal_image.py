@@ -60,6 +60,13 @@ class GoalImageTask(Protocol):
         """Whether a state fulfils a goal."""
         ...
 
+    def object_moved(self, before: State, after: State) -> bool | None:
+        """Whether the task's object is more than `LEAST_MOVE` from where it was, or turned as visibly.
+
+        None where the task has no object.
+        """
+        ...
+
     def demonstrator_kinds(self) -> tuple[str, ...]:
         """Kinds of scripted demonstrators that there are for this task; may be none."""
         ...
@@ -70,15 +77,6 @@ class GoalImageTask(Protocol):
         Raises:
             ValueError: the kind is unknown; names the known ones.
         """
-        ...
-
-
-@runtime_checkable
-class ObjectTask(GoalImageTask, Protocol):
-    """A task with an object that is there to be moved."""
-
-    def object_moved(self, before: State, after: State) -> bool:
-        """Whether the object is more than `LEAST_MOVE` from where it was, or turned as visibly."""
         ...
 
 

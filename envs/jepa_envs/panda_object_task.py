@@ -89,7 +89,7 @@ class PandaObjectTask(MujocoGoalTask):
         return object_position(np.asarray(state["qpos"], float))
 
     def object_moved(self, before: State, after: State) -> bool:
-        """See `jepa_envs.goal_image.ObjectTask`."""
+        """Whether the object's centre moved by more than a millimetre."""
         return bool(np.linalg.norm(self.object_position(after) - self.object_position(before)) > LEAST_MOVE)
 
     def state_with(self, hand: Sequence[float], place: Sequence[float], yaw: float = 0.0) -> State:

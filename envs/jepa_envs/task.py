@@ -224,6 +224,10 @@ class MujocoGoalTask(gym.Env[dict[str, np.ndarray], np.ndarray], abc.ABC):
         """Whether a state fulfils a goal; see the task."""
         return bool(self._meets(self._judged_at(state), self._judged_at(goal_state)))
 
+    def object_moved(self, before: State, after: State) -> bool | None:
+        """Whether the task's object moved between two states; None where there is none."""
+        return None
+
     def demonstrator_kinds(self) -> tuple[str, ...]:
         """Kinds of demonstrators that `make_demonstrator` knows."""
         return tuple(self._demonstrators())

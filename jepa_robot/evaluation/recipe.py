@@ -88,13 +88,13 @@ def record_episode(task: Task, recipe: Recipe, index: int) -> Episode:
     demonstrator = env.make_demonstrator(kind, rng)
     low, high = env.action_space.low, env.action_space.high
     frames, states, actions = [observation[camera]], [observation[STATE_KEY]], []
-    has_object, object_moves = hasattr(env, "object_moved"), 0
+    moved: list[bool | None] = []
     present = env.state()
     for _ in range(recipe.steps):
         action = np.clip(np.asarray(demonstrator.act(present, goal), np.float32), low, high)
         observation, *_ = env.step(action)
         before, present = present, env.state()
-        object_moves += has_object and env.object_moved(before, present)
+        moved.append(env.object_moved(before, present))
         frames.append(observation[camera])
         states.append(observation[STATE_KEY])
         actions.append(action)
@@ -104,5 +104,5 @@ def record_episode(task: Task, recipe: Recipe, index: int) -> Episode:
         np.stack(actions),
         kind=kind,
         seed=seed,
-        object_moves=int(object_moves) if has_object else None,
+        object_moves=None if None in moved else sum(moved),
     )

@@ -274,13 +274,14 @@ def test_noisy_experts_and_explorers_move_the_object_in_ways_of_their_own(name: 
 
 def test_the_script_counts_successes_and_moves(capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     module = script()
-    low, high = module.wilson(19, 20)
-    assert (low, high) == pytest.approx((0.7639, 0.9911), abs=1e-4)  # as statsmodels' proportion_confint has it
     env = jepa_envs.make("panda_reach_with_object", image_size=16).unwrapped
     run = module.run(env, "expert", seed=0, steps=12)
     assert run.success[-1] and not run.success[0] and run.first == run.success.tolist().index(True) + 1
     start, goal = pair(env)
-    assert run.moved.sum() >= np.linalg.norm(place(goal) - place(start)) - 0.025
+    farthest = 0.06 * np.sqrt(3)  # metres that a held object goes in a step: the bounds' and a little of the servos'
+    assert sum(run.moved) >= (np.linalg.norm(place(goal) - place(start)) - 0.025) / farthest
+    nothing = module.Run(run.success, [None] * 12)
+    assert module.moves([nothing]) == "" and "100% of all" in module.moves([module.Run(run.success, [True] * 12)])
     env.close()
     monkeypatch.setattr(sys, "argv", ["x", "panda_push", "--episodes", "2", "--kind", "explore", "--least", "1.0"])
     with pytest.raises(SystemExit) as stop:
