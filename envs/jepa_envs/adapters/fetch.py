@@ -57,6 +57,7 @@ def make(task: str, render_mode: str | None = None, image_size: int = 64, camera
         goal_attributes=("goal",),
         goal=by_expert(is_solved, _EXPERT_STEPS, _SETTLE),
         expert=EXPERTS[task],
+        object_position=(lambda env: env.data.site("object0").xpos) if env.has_object else None,
         free_cameras={
             "front": FreeCamera((1.3, 0.75, 0.5), distance=1.2, azimuth=140.0, elevation=-30.0),
             "opposite": FreeCamera((1.25, 0.75, 0.5), distance=1.0, azimuth=180.0, elevation=-40.0),

@@ -19,6 +19,7 @@ STEPS_PER_ACTION = 5  # of 0.0125 s
 _STEP = 0.01 * STEPS_PER_ACTION  # metres; what the environment moves the hand's target by
 _LOW, _HIGH = (-0.525, 0.348, -0.0525), (0.525, 1.025, 0.7)  # metres; the environment's bounds of the hand
 _EXPERT_STEPS = 100
+_WITHOUT_OBJECT = ("reach", "reach_wall")  # there is one, which nobody touches
 
 
 def make(task: str, render_mode: str | None = None, image_size: int = 64, camera: str | None = None) -> AdaptedTask:
@@ -56,6 +57,7 @@ def make(task: str, render_mode: str | None = None, image_size: int = 64, camera
         goal_attributes=("_target_pos",),
         goal=by_expert(is_solved, _EXPERT_STEPS),
         expert=lambda env: _expert(env, policy),
+        object_position=None if task in _WITHOUT_OBJECT else lambda env: env._get_pos_objects(),
         free_cameras={"upright": FreeCamera((0.0, 0.68, 0.12), distance=1.15, azimuth=140.0, elevation=-32.0)},
         cameras=("topview", "corner", "corner2", "corner3", "corner4", "gripperPOV"),
         hidden_sites=("*",),

@@ -14,7 +14,7 @@ from jepa_envs.adapters.goals import GoalMaker, another_reset
 from jepa_envs.adapters.simulation import EnvSimulation, model_fields
 from jepa_envs.demonstrators import ColouredNoise, NoisyExpert
 from jepa_envs.gl import mujoco
-from jepa_envs.goal_image import Demonstrator, State
+from jepa_envs.goal_image import LEAST_MOVE, Demonstrator, State
 from jepa_envs.renderer import FreeCamera
 from jepa_envs.task import Dim, MujocoGoalTask
 
@@ -42,6 +42,8 @@ class AdaptedTask(MujocoGoalTask):
         goal_attributes: names of the environment's attributes that say where its own goal is.
         goal: how to make a goal; see `jepa_envs.adapters.goals`.
         expert: the environment -> its own action, that of someone who knows how to get to its own goal.
+        object_position: the environment -> where its object is, metres [3], or its objects [3 times as many]; None
+            where nothing is there to be moved.
         cameras: names of the model's cameras that may be drawn.
         free_cameras: cameras by name that the model does not have.
         hidden_sites: names of sites that are not drawn, such as a mark on the goal; ``"*"`` is all of them.
@@ -69,6 +71,7 @@ class AdaptedTask(MujocoGoalTask):
         goal_attributes: Sequence[str] = (),
         goal: GoalMaker = another_reset,
         expert: Callable[[Any], np.ndarray] | None = None,
+        object_position: Callable[[Any], np.ndarray] | None = None,
         cameras: Sequence[str] = (),
         free_cameras: Mapping[str, FreeCamera] | None = None,
         hidden_sites: Sequence[str] = (),
@@ -87,6 +90,7 @@ class AdaptedTask(MujocoGoalTask):
         self.env, self.name, self.straight = env, name, straight
         self._inner = env.unwrapped
         self._proprio_of, self._achieved_of, self._solved = proprio, achieved, solved
+        self._object_of = object_position
         self.success_distance = np.inf if success_distance is None else float(success_distance)
         self._goal_attributes, self._make_goal, self._expert = tuple(goal_attributes), goal, expert
         self._steps_per_action = steps_per_action
@@ -116,6 +120,8 @@ class AdaptedTask(MujocoGoalTask):
         )
         if (found := np.shape(self._proprio(simulation.data))) != (len(states),):
             raise ValueError(f"task {name}: proprio gives shape {found}, expected ({len(states)},), one for each state")
+        if object_position is not None and ((found := np.size(object_position(self._inner))) == 0 or found % 3):
+            raise ValueError(f"task {name}: object_position gives {found} numbers, expected 3 for each object")
 
     def close(self) -> None:
         super().close()
@@ -127,6 +133,13 @@ class AdaptedTask(MujocoGoalTask):
             return super().is_success(state, goal_state)
         with self._simulation.looking_at(self._towards(state, goal_state)):
             return bool(self._solved(self._inner))
+
+    def object_moved(self, before: State, after: State) -> bool | None:
+        """Whether an object moved by more than a millimetre; None where there is none."""
+        if self._object_of is None:
+            return None
+        way = (self._objects_at(after) - self._objects_at(before)).reshape(-1, 3)
+        return bool(np.linalg.norm(way, axis=1).max() > LEAST_MOVE)
 
     # -- for goal makers ------------------------------------------------------------------------------------------
 
@@ -197,6 +210,11 @@ class AdaptedTask(MujocoGoalTask):
         return explore if expert is None else {"expert": lambda rng: expert, "noisy": noisy} | explore
 
     # -- own ------------------------------------------------------------------------------------------------------
+
+    def _objects_at(self, state: State) -> np.ndarray:
+        """Where the objects are in a state: x, y, z of each."""
+        with self._simulation.looking_at(state):
+            return np.array(self._object_of(self._inner), float).ravel()
 
     def _expert_in(self, state: State, goal_state: State) -> np.ndarray:
         """The expert's action float32 [A] in a state, towards the goal that the environment has in the goal state.
