@@ -16,6 +16,7 @@ from jepa_envs.goal_image import Demonstrator, State
 from jepa_envs.renderer import FreeCamera, Renderer
 from jepa_envs.simulation import Simulation
 from jepa_envs.variation import Appearance, Variation, parse
+from jepa_envs.viewer import Viewer
 
 
 @dataclass(frozen=True)
@@ -148,6 +149,14 @@ class MujocoGoalTask(gym.Env[dict[str, np.ndarray], np.ndarray], abc.ABC):
 
     def close(self) -> None:
         self._renderer.close()
+
+    def open_viewer(self, on_key: Callable[[str], object]) -> Viewer:
+        """MuJoCo's own window on the simulation, at first from this task's camera; see `jepa_envs.viewer.Viewer`.
+
+        Raises:
+            RuntimeError: no window can be opened here.
+        """
+        return Viewer(self._simulation.model, self._simulation.data, self._renderer.view(self.camera), on_key)
 
     def warnings(self) -> dict[str, int]:
         """MuJoCo's warnings, by kind, since the last `reset` or `restore`."""
