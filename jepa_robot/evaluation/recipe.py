@@ -6,7 +6,8 @@ Episode i follows from (recipe's seed, i) and from nothing else.
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -21,12 +22,14 @@ class Recipe:
     """Everything that decides what episode i is.
 
     Attributes:
-        task: short name of the task.
+        task: short name of the task, Gymnasium id, or ``MODULE:ID``.
         seed: of all episodes.
         steps: actions in an episode.
         mix: share of each kind of demonstrator; they add up to one.
         image_size: height and width of the pictures in pixels; the task's own where None.
         variation: factors of appearance drawn for each episode; none unless given.
+        camera: name of the camera; the task's first where None.
+        options: arguments of the task's own, such as ``rotation``.
     """
 
     task: str
@@ -35,6 +38,8 @@ class Recipe:
     mix: dict[str, float]
     image_size: int | None = None
     variation: tuple[str, ...] = ()
+    camera: str | None = None
+    options: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.steps < 1:
@@ -46,11 +51,21 @@ class Recipe:
             )
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON; without ``variation`` where there is none, as in files from before it existed."""
+        """Plain data for JSON; without variation, camera and options where there are none, as in older files."""
         data = dataclasses.asdict(self) | {"variation": list(self.variation)}
-        if not self.variation:
-            del data["variation"]
-        return data
+        return {key: value for key, value in data.items() if value or key not in ("variation", "camera", "options")}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Recipe:
+        """Inverse of `to_dict`.
+
+        Raises:
+            ConfigError: it is not the recipe of a collection.
+        """
+        try:
+            return cls(**{**data, "variation": tuple(data.get("variation", ()))})
+        except (TypeError, AttributeError, ValueError) as error:
+            raise ConfigError(f"is not that of a collection ({error})", where="recipe") from error
 
     def env_args(self) -> dict[str, Any]:
         """robomimic's ``env_args``: how to make the environment again."""
@@ -59,7 +74,9 @@ class Recipe:
         kwargs: dict[str, Any] = {} if self.image_size is None else {"image_size": self.image_size}
         if self.variation:
             kwargs["variation"] = list(self.variation)
-        return {"env_name": jepa_envs.task_id(self.task), "type": "gymnasium", "env_kwargs": kwargs}
+        if self.camera is not None:
+            kwargs["camera"] = self.camera
+        return {"env_name": jepa_envs.task_id(self.task), "type": "gymnasium", "env_kwargs": kwargs | self.options}
 
     def open(self) -> Task:
         """The task that it is recorded in.
@@ -67,7 +84,7 @@ class Recipe:
         Raises:
             TaskError: it is unknown, or its simulator cannot run here.
         """
-        return Task(self.task, self.image_size, self.variation)
+        return Task(self.task, self.image_size, self.variation, self.camera, self.options)
 
 
 def recording_seed(recipe: Recipe, index: int) -> int:
@@ -75,16 +92,28 @@ def recording_seed(recipe: Recipe, index: int) -> int:
     return int(np.random.SeedSequence((recipe.seed, index)).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
-def record_episode(task: Task, recipe: Recipe, index: int) -> Episode:
-    """Episode ``index`` of ``recipe``: recipe.steps actions, recipe.steps + 1 frames."""
-    seed = recording_seed(recipe, index)
+def begin_episode(
+    task: Task, recipe: Recipe, seed: int
+) -> tuple[str, dict[str, Any], dict[str, np.ndarray], np.random.Generator]:
+    """Put the task to the start of the recorded episode with this seed.
+
+    Returns:
+        Kind of its demonstrator, goal state, first observation, and the generator of everything after that.
+    """
     rng = np.random.default_rng(seed)
     kinds = sorted(recipe.mix)
     shares = np.array([recipe.mix[kind] for kind in kinds])
     kind = str(rng.choice(kinds, p=shares / shares.sum()))
+    start, goal = task.env.sample_start_and_goal(rng)
+    observation, _ = task.env.reset(seed=seed, options={"state": start, "goal_state": goal})
+    return kind, goal, observation, rng
+
+
+def record_episode(task: Task, recipe: Recipe, index: int) -> Episode:
+    """Episode ``index`` of ``recipe``: recipe.steps actions, recipe.steps + 1 frames."""
+    seed = recording_seed(recipe, index)
     env, camera = task.env, task.contract.camera.name
-    start, goal = env.sample_start_and_goal(rng)
-    observation, _ = env.reset(seed=seed, options={"state": start, "goal_state": goal})
+    kind, goal, observation, rng = begin_episode(task, recipe, seed)
     demonstrator = env.make_demonstrator(kind, rng)
     low, high = env.action_space.low, env.action_space.high
     frames, states, actions = [observation[camera]], [observation[STATE_KEY]], []
