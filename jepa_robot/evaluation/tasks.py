@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from jepa_robot.errors import GoalError, TaskError
 from jepa_robot.spec import Contract
+
+if TYPE_CHECKING:
+    from gymnasium.envs.registration import EnvSpec
 
 EVALUATION_SEED_BASE = 1_000_000
 EVALUATION_SEED_STRIDE = 100_000
@@ -25,10 +30,29 @@ def episode_seed(seed: int, episode: int) -> int:
     return EVALUATION_SEED_BASE + EVALUATION_SEED_STRIDE * seed + episode
 
 
+def registered(name: str) -> EnvSpec:
+    """What Gymnasium knows of a task, given by short name, id, or ``MODULE:ID``.
+
+    The module is looked for in the current folder, too, which is not on the path of an installed command.
+
+    Raises:
+        TaskError: it is unknown, or the module cannot be imported or does not register it.
+    """
+    import jepa_envs
+
+    if ":" in name and os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
+    try:
+        return jepa_envs.task_spec(name)
+    except ValueError as error:
+        raise TaskError(str(error), where="task") from error
+
+
 class Task:
     """An environment that keeps jepa_envs' goal-image protocol, with its contract; a context manager.
 
     Attributes:
+        name: that it gives itself, as in its contract.
         env: Gymnasium environment, without a time limit of its own.
         contract: frames, actions and states, without normalisation.
         straight: success is a matter of the proprioception alone, and nothing is in its way.
@@ -44,7 +68,7 @@ class Task:
     ):
         """
         Args:
-            name: short name of the task.
+            name: short name of the task, Gymnasium id, or ``MODULE:ID``.
             image_size: height and width of the pictures in pixels; the task's own where None.
             variation: factors of appearance drawn for each episode; none unless given.
             camera: name of the camera; the task's first where None.
@@ -55,8 +79,7 @@ class Task:
         """
         import jepa_envs  # loads the simulator
 
-        if name not in {**jepa_envs.TASKS, **jepa_envs.ADAPTED_TASKS}:
-            raise TaskError(f"there is no task {name!r}", where="task", expected=f"one of {jepa_envs.known_tasks()}")
+        registered(name)
         try:
             # Planner and evaluation count steps themselves, hence without the wrapper that limits them.
             self.env: Any = jepa_envs.make(name, image_size, camera, variation, options).unwrapped
@@ -65,9 +88,9 @@ class Task:
             raise TaskError(str(error), where=f"task {name}") from error
         except (ImportError, OSError, RuntimeError) as error:
             raise TaskError(f"its simulator cannot run here ({error})", where=f"task {name}") from error
-        self.name = name
         self.straight = bool(getattr(self.env, "straight", False))
         self.contract = Contract.from_dict(self.env.contract(), where=f"task {name}")
+        self.name = self.contract.task
 
     def __enter__(self) -> Task:
         return self
