@@ -9,7 +9,8 @@ from typing import Any
 import click
 
 from jepa_robot.cli.options import json_option
-from jepa_robot.spec import Contract, Dim
+from jepa_robot.cli.report import dims, pairs, section
+from jepa_robot.spec import Contract
 
 
 @click.command("info")
@@ -34,7 +35,7 @@ def command(checkpoint: str, as_json: bool) -> None:
 def _lines(path: str, size: int, contract: Contract, header: Mapping[str, Any]) -> Iterable[str]:
     """The report, line by line."""
     cameras = ", ".join(f"{c.name} {c.width}x{c.height}" for c in contract.cameras)
-    yield from _pairs(
+    yield from pairs(
         {
             "checkpoint": path,
             "size": f"{size / 1e6:.1f} MB",
@@ -44,32 +45,13 @@ def _lines(path: str, size: int, contract: Contract, header: Mapping[str, Any]) 
             "rate": f"{contract.fps / contract.action_repeat:g} actions/s",
         }
     )
-    yield from _section("actions", _dims(contract.actions))
-    yield from _section("states", _dims(contract.states))
-    yield from _section("model", _pairs(_flat(header["model"])))
+    yield from section("actions", dims(contract.actions, "mean", "std"))
+    yield from section("states", dims(contract.states, "mean", "std"))
+    yield from section("model", pairs(_flat(header["model"])))
     for number, stage in enumerate(header["recipe"], start=1):
-        yield from _section(f"recipe, stage {number}", _pairs(_flat(stage)))
-    results = _pairs(_flat(header["results"]))
-    yield from _section("results", results or ["nothing has been measured yet"])
-
-
-def _section(title: str, lines: Iterable[str]) -> Iterable[str]:
-    yield ""
-    yield title
-    for line in lines:
-        yield f"  {line}"
-
-
-def _dims(dims: Iterable[Dim]) -> list[str]:
-    rows = [("name", "unit", "frame", "low", "high", "mean", "std")]
-    rows += [(d.name, d.unit, d.frame, *map(_text, (d.low, d.high, d.mean, d.std))) for d in dims]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
-
-
-def _pairs(values: Mapping[str, Any]) -> list[str]:
-    width = max(map(len, values), default=0)
-    return [f"{key.ljust(width)}  {_text(value)}" for key, value in values.items()]
+        yield from section(f"recipe, stage {number}", pairs(_flat(stage)))
+    results = pairs(_flat(header["results"]))
+    yield from section("results", results or ["nothing has been measured yet"])
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -81,13 +63,3 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[f"{prefix}{key}"] = value
     return flat
-
-
-def _text(value: Any) -> str:
-    if value is None:
-        return "-"
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    if isinstance(value, (list, tuple)):
-        return ", ".join(map(_text, value))
-    return str(value)

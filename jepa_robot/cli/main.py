@@ -19,8 +19,8 @@ import click
 from jepa_robot.cli.lazy import LazyGroup, Verb
 from jepa_robot.errors import JepaRobotError
 
-
 VERBS = {
+    "tasks": Verb("jepa_robot.cli.tasks", "List the tasks, or describe one."),
     "collect": Verb("jepa_robot.cli.collect", "Record trajectories of a task into an HDF5 file."),
     "pretrain": Verb("jepa_robot.cli.pretrain", "Train a video encoder on recorded frames."),
     "train": Verb("jepa_robot.cli.train", "Train the action-conditioned predictor on an encoder."),

@@ -71,7 +71,7 @@ def test_every_verb_has_help(jepa_robot, name):
     [
         ([], "no verb given"),
         (["plna"], "did you mean plan"),
-        (["zzz"], "expected one of collect, "),
+        (["zzz"], "expected one of tasks, collect, "),
         (["goal", "--sed", "3"], "--seed"),
         (["goal", "--seed"], "requires an argument"),
         (["goal", "--seed", "x"], "'x' is not a valid integer"),

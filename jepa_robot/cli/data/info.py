@@ -11,7 +11,7 @@ import click
 
 from jepa_robot.cli.data.progress import opened
 from jepa_robot.cli.data.source_options import source_options
-from jepa_robot.cli.data.tables import table, text
+from jepa_robot.cli.report import dims, pairs, section
 from jepa_robot.data.source import SourceOptions
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def _lines(facts: dict[str, Any], contract: Contract) -> Iterator[str]:
     names = ", ".join(c.name for c in contract.cameras)
     kinds = ", ".join(f"{kind} {count}" for kind, count in facts["kinds"].items())
     some = f" (of {facts['kinds_of']} episodes looked at)" if facts["kinds_of"] < facts["episodes"] else ""
-    pairs = {
+    summary = {
         "path": facts["path"],
         "format": facts["format"],
         "task": facts["task"],
@@ -80,17 +80,9 @@ def _lines(facts: dict[str, Any], contract: Contract) -> Iterator[str]:
         "splits": ", ".join(f"{split} {count}" for split, count in facts["splits"].items()) or "none declared",
     }
     if facts["unreadable"]:
-        pairs["unreadable"] = f"{facts['unreadable']} episodes{some}"
-    width = max(map(len, pairs))
-    for key, value in pairs.items():
-        yield f"{key.ljust(width)}  {text(value)}"
-    heading = ("name", "unit", "frame", "low", "high")
-    yield from ("", "actions")
-    rows = [(d.name, d.unit, d.frame, d.low, d.high, d.integrates) for d in contract.actions]
-    yield from table([(*heading, "added to"), *rows])
-    yield from ("", "states")
-    yield from table([heading, *[(d.name, d.unit, d.frame, d.low, d.high) for d in contract.states]])
+        summary["unreadable"] = f"{facts['unreadable']} episodes{some}"
+    yield from pairs(summary)
+    yield from section("actions", dims(contract.actions, "integrates"))
+    yield from section("states", dims(contract.states))
     if facts["recipe"]:
-        yield from ("", "recipe")
-        for key, value in facts["recipe"].items():
-            yield f"  {key}: {json.dumps(value)}"
+        yield from section("recipe", [f"{key}: {json.dumps(value)}" for key, value in facts["recipe"].items()])

@@ -12,7 +12,7 @@ import click
 
 from jepa_robot.cli.data.progress import opened, progress
 from jepa_robot.cli.data.source_options import source_options
-from jepa_robot.cli.data.tables import table
+from jepa_robot.cli.report import section, table
 from jepa_robot.cli.options import SEED, json_option
 from jepa_robot.data.source import SourceOptions
 
@@ -78,13 +78,9 @@ def _dims(dims: Sequence[Dim], stats: RunningStats) -> list[dict[str, Any]]:
 def _lines(facts: dict[str, Any]) -> Iterator[str]:
     yield f"{facts['path']}: {facts['episodes']} episodes, {facts['episodes_held_out']} more held out"
     for key in ("actions", "states"):
-        yield ""
-        yield key
-        yield from _rows(facts[key])
-    yield ""
-    yield "pixels, scaled to [0, 1]"
+        yield from section(key, _rows(facts[key]))
     pixels = zip("red green blue".split(), facts["pixels"]["mean"], facts["pixels"]["std"])
-    yield from table([("channel", "mean", "std"), *pixels])
+    yield from section("pixels, scaled to [0, 1]", table([("channel", "mean", "std"), *pixels]))
     if facts["percentiles_are_of_a_sample"]:
         yield ""
         yield "percentiles are those of a random sample of the rows"
