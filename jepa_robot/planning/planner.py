@@ -89,6 +89,16 @@ class Planner:
         self.arrival.reset()
         self.arrived = False
 
+    def novelty(self, goal: np.ndarray) -> float:
+        """How unlike the training data a picture uint8 [height, width, 3] is; `reset` refuses more than `max_novelty`.
+
+        Raises:
+            GoalError: the picture is not what the contract's camera delivers.
+        """
+        self._check_image(goal, GoalError, "goal picture")
+        with torch.inference_mode(), autocast(self.device, self.dtype):
+            return float(self.model.novelty(self._encode(goal)))
+
     def plan(self, observation: Observation, deadline: float | None = None) -> Plan:
         """Search actions [H, A] from here, and update `arrived`.
 
