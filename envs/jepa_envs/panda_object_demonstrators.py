@@ -112,6 +112,10 @@ class Skills:
         """Open the fingers, then up and to the pose ``retreat`` [5]."""
         if scene.closedness > 0.15 and np.linalg.norm(scene.hand[:2] - scene.centre[:2]) < 0.03:
             return self.go(scene, scene.hand[:3], scene.hand[3], _OPEN)
+        return self.leave(scene, retreat)
+
+    def leave(self, scene: Scene, retreat: np.ndarray) -> np.ndarray:
+        """Up from the object, which the hand does not hold, and to the pose ``retreat`` [5]."""
         return self.over(scene, retreat[:3], retreat[3], retreat[4], min(self._above(scene), retreat[2]))
 
     def push(self, scene: Scene, place: np.ndarray) -> np.ndarray:
@@ -194,7 +198,7 @@ class PlaceExpert:
 
 
 class PushExpert:
-    """Pushes the object to its goal with closed fingers.
+    """Pushes the object to its goal with closed fingers and takes the hand to its own.
 
     Args:
         tolerance: metres from the goal at which the object is left there.
@@ -207,7 +211,7 @@ class PushExpert:
     def act(self, state: State, goal_state: State) -> np.ndarray:
         scene, goal = Scene.of(state), Scene.of(goal_state)
         if np.linalg.norm(scene.centre[:2] - goal.centre[:2]) < self._tolerance:
-            return np.zeros(5)
+            return self._skills.leave(scene, goal.hand)
         return self._skills.push(scene, goal.centre[:2])
 
 

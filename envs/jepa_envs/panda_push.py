@@ -5,18 +5,19 @@ from __future__ import annotations
 import numpy as np
 
 from jepa_envs.goal_image import Demonstrator, State
-from jepa_envs.panda_object_demonstrators import PushExpert, push_height, reach
+from jepa_envs.panda_object_demonstrators import PushExpert, reach
 from jepa_envs.panda_object_task import UPRIGHT, PandaObjectTask
 
 PUSHES = 0.08, 0.18  # metres from the object's start to its goal
-_GAP = 0.002  # metres between fingers and object in the goal picture, at least
+_GAP = 0.002  # metres between fingers and object when a push begins, at least
+_BACK, _RAISED = 0.08, 0.20  # of the hand in the goal picture: from where it pushed, and above the table, metres
 
 
 class PandaPushEnv(PandaObjectTask):
     """A Panda arm pushes a box or a cup over the mat. Observation and action: `PandaObjectTask`.
 
     The hand starts closed and above the mat, away from the object, whose goal is 8 to 18 cm away. In the goal picture
-    the closed fingers are behind the object, as one sees it who has just pushed it there.
+    the closed hand has withdrawn from having pushed the object there, back and up, so that it does not hide it.
 
     Success: the object's centre is within 3 cm of the goal's and it stands (within 15 degrees of upright). How it is
     turned, and where the hand is, does not count. `distance` is between the object's centres.
@@ -41,7 +42,8 @@ class PandaPushEnv(PandaObjectTask):
             if all(np.all((self._table.low[:2] <= at) & (at <= self._table.high[:2])) for at in behind):
                 break
         start = self.state_with(self._draw_hand(rng, place, closedness=1.0), place, yaw)
-        return start, self.state_with(np.array([*behind[1], push_height(self._shape), 0.0, 1.0]), goal_place, yaw)
+        withdrawn = behind[1] - _BACK * along  # inside the workspace, as the shortest push begins no nearer
+        return start, self.state_with(np.array([*withdrawn, _RAISED, 0.0, 1.0]), goal_place, yaw)
 
     def _expert(self, gain: float) -> Demonstrator:
         return PushExpert(self._shape, gain, self.rotation)

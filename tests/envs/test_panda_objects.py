@@ -169,7 +169,8 @@ def test_starts_and_goals_are_as_the_task_says(name: str) -> None:
         assert np.all(on_table) and not held.any() and np.all(closedness == 0) and way.min() >= 0.12
     if name == "panda_push":
         assert np.all(on_table) and np.all(closedness == 1) and way.min() >= 0.08 and way.max() <= 0.18
-        for start, goal in pairs:  # the fingers are behind the object
+        for start, goal in pairs:  # the hand is behind the object and higher
+            assert goal["target"][2] == 0.2
             behind = np.array(goal["target"][:2]) - place(goal)[:2]
             along = (place(goal) - place(start))[:2]
             assert behind @ along < -0.99 * np.linalg.norm(behind) * np.linalg.norm(along)
