@@ -160,6 +160,7 @@ def test_the_verb_draws_the_goal_of_the_seed(jepa_robot, tmp_path):
         "seed": 3,
         "width": 64,
         "height": 64,
+        "has_state": True,
     }
     found = GoalPicture.load(path)
     with Task("panda_reach") as task:

@@ -1,0 +1,203 @@
+"""Where a goal picture comes from, and writing it."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from jepa_robot.cli.goal.check import DEFAULT_TASK
+from jepa_robot.errors import ConfigError, GoalError, OutputError
+from jepa_robot.evaluation.goal_picture import GoalPicture, start_and_goal
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was asked for; None for what was not."""
+
+    task: str | None
+    seed: int | None
+    state_file: Path | None
+    data: Path | None
+    episode: str | None
+    frame: int | None
+    format: str | None
+    interactive: bool
+    image_size: int | None
+    camera: str | None
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A goal picture.
+
+    Attributes:
+        facts: where it comes from, for ``--json``.
+        story: the same in words.
+        name: a default name for its file, without ending.
+        notes: what else there is to know, one line each.
+    """
+
+    picture: GoalPicture
+    facts: dict[str, Any]
+    story: str
+    name: str
+    notes: tuple[str, ...] = ()
+
+
+def draw(request: Request, output: Path | None, save_state: Path | None, force: bool, as_json: bool) -> int:
+    """Make the picture, write it, and say so.
+
+    Returns:
+        The exit code: 130 where a person was to drive to the goal, and closed the window.
+
+    Raises:
+        JepaRobotError: what is asked for is contradictory, impossible, or cannot be written.
+    """
+    _require_one_source(request)
+    for path in (output, save_state):
+        if path is not None:
+            _require_absent(path, force)
+    if save_state is not None and save_state == output:
+        raise ConfigError("is the picture's name, too", where="--save-state", expected="a file of its own")
+
+    drawn = _from_recording(request) if request.data is not None else _from_simulator(request, output, force, as_json)
+    if drawn is None:
+        click.echo("cancelled, nothing was written", err=True)
+        return 130
+
+    picture = drawn.picture
+    if output is None:
+        output = Path(f"{drawn.name}.png")
+        _require_absent(output, force)
+    if save_state is not None and picture.state is None:
+        raise GoalError("has no state to save", where=drawn.story, mend="leave --save-state out; " + drawn.notes[0])
+    picture.save(output)
+    if save_state is not None:
+        from jepa_robot.evaluation.goal_state import save_state as write_state
+
+        write_state(picture.state, save_state)
+    _report(drawn, output, save_state, as_json)
+    return 0
+
+
+def _require_one_source(request: Request) -> None:
+    """
+    Raises:
+        ConfigError: two sources of a goal are given, or options without the one that they belong to.
+    """
+    sources = {"--seed": request.seed, "--state": request.state_file, "--data": request.data}
+    given = [name for name, value in sources.items() if value is not None]
+    if request.interactive and request.data is not None:
+        given = ["--data", "--interactive"]
+    if len(given) > 1:
+        raise ConfigError(
+            f"are given together: {' and '.join(given)}", where="sources of a goal",
+            expected="one of --seed, --state and --data (--interactive begins at --seed or --state)",
+        )
+    if request.data is None:
+        for name in ("episode", "frame", "format"):
+            if getattr(request, name) is not None:
+                raise ConfigError("is given without --data", where=f"--{name}", mend="add --data DATA, or leave it out")
+    elif request.episode is None:
+        raise ConfigError("is missing", where="--episode", expected="which episode of --data: its number from 0, or name")
+    elif request.task is not None:
+        raise ConfigError("is given with --data", where="--task", mend="leave it out: the recording says it")
+
+
+def _require_absent(path: Path, force: bool) -> None:
+    if path.exists() and not force:
+        raise OutputError("exists already", where=path, mend="choose another name, or replace it with --force")
+
+
+def _from_recording(request: Request) -> Drawn:
+    from jepa_robot.cli.data.progress import opening
+    from jepa_robot.evaluation.replay import recorded_goal
+
+    frame = -1 if request.frame is None else request.frame
+    with opening() as report:
+        goal = recorded_goal(
+            request.data, request.episode, frame, request.format, request.image_size, request.camera, report
+        )
+    why = goal.why_no_state
+    facts = {"data": str(request.data), "episode": goal.episode, "frame": goal.frame}
+    facts |= {"camera": goal.camera, "why_no_state": why}
+    notes = () if why is None else (f"it carries no state, so true success will be unknown: {why}",)
+    story = f"frame {goal.frame} of {goal.episode} of {request.data}"
+    name = re.sub(r"[^\w.-]+", "_", f"{request.data.stem}_{goal.episode}_frame{goal.frame}")
+    return Drawn(goal.picture, facts, story, name, notes)
+
+
+def _from_simulator(request: Request, output: Path | None, force: bool, as_json: bool) -> Drawn | None:
+    """None where a person was to drive to the goal, and closed the window."""
+    from jepa_robot.evaluation.goal_state import factors_of, read_state, require_reachable  # loads the simulator
+    from jepa_robot.evaluation.interactive import drive
+    from jepa_robot.evaluation.tasks import Task
+
+    state, task_name = None, request.task or DEFAULT_TASK
+    if request.state_file is not None:
+        state, task_name = read_state(request.state_file)
+        task_name = _agreed(task_name, request.task, request.state_file)
+    seed = request.seed or 0
+    facts, story, name = _described(request, task_name, seed)
+    if output is None:
+        _require_absent(Path(f"{name}.png"), force)
+    with Task(task_name, request.image_size, factors_of(state or {}), request.camera) as task:
+        if state is None:
+            start, goal = start_and_goal(task.env, seed)
+            state = start if request.interactive else goal
+        else:
+            require_reachable(task, state, str(request.state_file))
+        if request.interactive:
+            state = drive(task, state, tell=lambda line: click.echo(line, err=as_json))
+            if state is None:
+                return None
+        camera = task.contract.camera.name
+        picture = GoalPicture(task.env.render_goal(state), task_name, camera, state)
+    return Drawn(picture, facts | {"camera": camera}, story, name)
+
+
+def _described(request: Request, task: str, seed: int) -> tuple[dict[str, Any], str, str]:
+    """Facts, story and name of a goal of a simulator."""
+    if request.state_file is not None:
+        facts, story = {"state_file": str(request.state_file)}, f"{request.state_file}, a state of {task}"
+        name = f"{task}_{request.state_file.stem}"
+    else:
+        facts, story, name = {"seed": seed}, f"goal {seed} of {task}", f"{task}_seed{seed}"
+    if request.interactive:
+        facts, story = facts | {"interactive": True}, f"driven by hand, a goal of {task}"
+        name += "_interactive"
+    return {"task": task} | facts, story, name
+
+
+def _agreed(found: str | None, asked: str | None, path: Path) -> str:
+    """The task of a state file.
+
+    Raises:
+        GoalError: the file and ``--task`` name different ones, or none.
+    """
+    if found is None and asked is None:
+        raise GoalError("does not say of which task it is", where=path, mend="name it: --task")
+    if None not in (found, asked) and found != asked:
+        raise GoalError(f"is a state of task {found!r}", where=path, expected=f"{asked!r}, as --task says")
+    return found or asked
+
+
+def _report(drawn: Drawn, output: Path, save_state: Path | None, as_json: bool) -> None:
+    height, width = drawn.picture.image.shape[:2]
+    has_state = drawn.picture.state is not None
+    if as_json:
+        size = {"width": width, "height": height, "has_state": has_state}
+        click.echo(json.dumps({"path": str(output), "task": drawn.picture.task} | drawn.facts | size))
+        return
+    click.echo(f"{output}: {drawn.story}, {width}x{height} pixels of camera {drawn.facts['camera']}")
+    for note in drawn.notes:
+        click.echo(note)
+    if save_state is not None:
+        click.echo(f"{save_state}: its state")
+    task = "" if drawn.picture.task in (None, DEFAULT_TASK) else f" --task {drawn.picture.task}"
+    click.echo(f"plan --goal {output}{task}")
