@@ -42,11 +42,11 @@ def make(
     arguments = _arguments(spec)
     for name in common:
         if not _takes(arguments, name):
-            what = f"the look of {task} does not vary" if name == "variation" else f"task {task} takes no {name}"
+            what = f"the look of {task} does not vary" if name == "variation" else f"{task} takes no {name}"
             raise ValueError(f"{what}; leave {name} out")
-    _check_options(task, _own_options(spec, arguments), options)
+    _check_options(_own_options(spec, arguments), options)
     env = gym.make(spec, **common, **options)
-    _require_protocol(task, env)
+    _require_protocol(env)
     return env
 
 
@@ -65,12 +65,12 @@ def _own_options(spec: EnvSpec, arguments: dict[str, inspect.Parameter]) -> dict
     return {name: p for name, p in arguments.items() if name not in _COMMON and name not in spec.kwargs}
 
 
-def _check_options(task: str, known: Mapping[str, inspect.Parameter], options: Mapping[str, Any]) -> None:
+def _check_options(known: Mapping[str, inspect.Parameter], options: Mapping[str, Any]) -> None:
     named = [name for name, p in known.items() if p.kind is not inspect.Parameter.VAR_KEYWORD]
     for name, value in options.items():
         if name in _COMMON or not _takes(known, name):
             expected = f"one of {', '.join(named)}" if named else "none"
-            raise ValueError(f"task {task} has no option {name!r}, expected {expected}")
+            raise ValueError(f"there is no option {name!r}, expected {expected}")
         if name in named and not _fits(value, known[name].default):
             kinds = {bool: "true or false", int: "an integer", float: "a number", str: "a text"}
             raise ValueError(f"option {name} is {value!r}, expected {kinds[type(known[name].default)]}")
@@ -88,11 +88,10 @@ def _fits(value: Any, default: Any) -> bool:
     return True
 
 
-def _require_protocol(task: str, env: gym.Env) -> None:
+def _require_protocol(env: gym.Env) -> None:
     missing = [name for name in vars(GoalImageTask) if name[0] != "_" and not hasattr(env.unwrapped, name)]
     if missing:
         env.close()
         raise ValueError(
-            f"{task} is no goal-image task, as it has no {', '.join(missing)}; wrap it in "
-            "jepa_envs.adapters.AdaptedTask"
+            f"the environment is no goal-image task, as it lacks {', '.join(missing)}; wrap it in jepa_envs.adapters.AdaptedTask"
         )

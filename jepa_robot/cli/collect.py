@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 from tqdm import tqdm
 
-from jepa_robot.cli.options import SEED, json_option
+from jepa_robot.cli.options import SEED, Option, camera_option, json_option, task_options
 from jepa_robot.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ FEW_MOVES = 0.05
 
 
 @click.command("collect")
-@click.option("--task", required=True, help="Task to record, e.g. panda_reach.")
+@click.option("--task", required=True, help="Task to record, e.g. panda_reach, or MODULE:ID of one of yours.")
 @click.option("--episodes", type=click.IntRange(min=1), required=True, help="Episodes that the file shall hold.")
 @click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), required=True, help="HDF5 file.")
 @click.option("--steps", type=click.IntRange(min=1), default=30, show_default=True, help="Actions in an episode.")
@@ -42,6 +42,8 @@ FEW_MOVES = 0.05
 )
 @click.option("--mix", default=DEFAULT_MIX, show_default=True, help="Share of each kind of demonstrator.")
 @click.option("--image-size", type=click.IntRange(min=16), help="Pixels; the task's own unless given.")
+@camera_option
+@task_options
 @click.option(
     "--variation", help="Draw the scene's look for each episode: all, or some of light,colour,camera,distractors."
 )
@@ -62,6 +64,8 @@ def command(
     workers: str,
     mix: str,
     image_size: int | None,
+    camera: str | None,
+    task_options: dict[str, Option],
     variation: str | None,
     compression: str,
     as_json: bool,
@@ -75,7 +79,7 @@ def command(
     from jepa_robot.evaluation.collection import collect
     from jepa_robot.evaluation.recipe import Recipe
 
-    recipe = Recipe(task, seed, steps, parse_mix(mix), image_size, parse_variation(variation))
+    recipe = Recipe(task, seed, steps, parse_mix(mix), image_size, parse_variation(variation), camera, task_options)
     with contextlib.closing(_Progress(steps + 1)) as progress:
         summary = collect(output, recipe, episodes, parse_workers(workers), compression, progress)
     if summary.object_moves is not None and summary.object_moves < FEW_MOVES:

@@ -2,7 +2,7 @@
 
 The tree under ``configs/`` holds the one copy of every default, and so says which keys exist and what type each
 has: an override may replace a value by one of the same type, or choose another member of a group
-(``planner=cem``), and nothing else.
+(``planner=cem``), and nothing else. Only a section that is empty there (``options: {}``) takes any key.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from omegaconf.errors import OmegaConfBaseException
 from jepa_robot.cli.ranges import check_ranges
 from jepa_robot.errors import ConfigError
 from jepa_robot.files import configs_folder
+
+_ANY = "NAME"  # stands for any key of a section
 
 
 def compose(name: str, overrides: Sequence[str] = ()) -> DictConfig:
@@ -48,7 +50,7 @@ def compose(name: str, overrides: Sequence[str] = ()) -> DictConfig:
     defaults = _compose(root, name, groups)
     for override in values:
         _check_key(override, _keys(defaults))
-    config = _compose(root, name, parsed)
+    config = _compose(root, name, [_added(override) if _is_open(defaults, override) else override for override in parsed])
     last = {override.key_or_group: override for override in values}  # of several for one key the last one holds
     for key, override in last.items():
         value = _typed(override, OmegaConf.select(config, key), _default(defaults, key))
@@ -64,7 +66,7 @@ def compose(name: str, overrides: Sequence[str] = ()) -> DictConfig:
 
 def _parse(text: str) -> Override:
     try:
-        override = OverridesParser.create().parse_override(text)
+        override = _parse_override(text)
     except HydraException as error:
         quoting = """put quotes around a value with special characters, e.g. "data='my file.h5'\""""
         raise ConfigError("cannot be parsed", where=_named(text), expected="KEY=VALUE", mend=quoting) from error
@@ -77,6 +79,10 @@ def _parse(text: str) -> Override:
     if override.is_sweep_override():
         raise ConfigError("has several values", where=_named(text), expected="one value, or a list [a,b]")
     return override
+
+
+def _parse_override(text: str) -> Override:
+    return OverridesParser.create().parse_override(text)
 
 
 def _compose(root: Path, name: str, overrides: Iterable[Override]) -> DictConfig:
@@ -101,9 +107,20 @@ def _check_member(override: Override, group: Path) -> None:
         )
 
 
+def _is_open(defaults: DictConfig, override: Override) -> bool:
+    """Whether the key is one of a section that takes any."""
+    section, _, _ = override.key_or_group.rpartition(".")
+    return f"{section}.{_ANY}" in _keys(defaults)
+
+
+def _added(override: Override) -> Override:
+    """The override as Hydra wants it for a key that is not there yet."""
+    return _parse_override(f"++{override.input_line}")
+
+
 def _check_key(override: Override, known: list[str]) -> None:
     key = override.key_or_group
-    if key in known:
+    if key in known or f"{key.rpartition('.')[0]}.{_ANY}" in known:
         return
     if any(other.startswith(f"{key}.") for other in known):
         inside = [other for other in known if other.startswith(f"{key}.")]
@@ -141,12 +158,12 @@ def _default(defaults: DictConfig, key: str) -> Any:
     """The default of a key; ``???`` where the user has to give a value: all of those are paths, so strings."""
     head, _, last = key.rpartition(".")
     parent = OmegaConf.select(defaults, head) if head else defaults
-    return MISSING if OmegaConf.is_missing(parent, last) else parent[last]
+    return MISSING if OmegaConf.is_missing(parent, last) else OmegaConf.select(parent, last)
 
 
 def _keys(config: DictConfig, prefix: str = "") -> list[str]:
-    """Dotted names of all values."""
-    found = []
+    """Dotted names of all values, ``SECTION.NAME`` for a section that takes any."""
+    found = [] if config else [f"{prefix}{_ANY}"]
     for key in config:
         name = f"{prefix}{key}"
         missing = OmegaConf.is_missing(config, key)

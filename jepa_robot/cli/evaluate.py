@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Any
 import click
 from tqdm import tqdm
 
-from jepa_robot.cli.options import SEED, checkpoint_option, json_option, overrides_argument
+from jepa_robot.cli.options import (
+    SEED,
+    Option,
+    camera_option,
+    checkpoint_option,
+    json_option,
+    overrides_argument,
+    task_options,
+)
 from jepa_robot.files import atomic_folder, atomic_path, require_free
 
 if TYPE_CHECKING:
@@ -22,7 +30,9 @@ Results = dict[str, list["EpisodeResult"]]
 
 
 @click.command("evaluate")
-@click.option("--task", help="Task to evaluate in.  [default: panda_reach]")
+@click.option("--task", help="Task to evaluate in, or MODULE:ID of one of yours.  [default: panda_reach]")
+@camera_option
+@task_options
 @click.option("--episodes", type=click.IntRange(1, 100_000), default=100, show_default=True, help="Start/goal pairs.")
 @click.option("--seed", type=SEED, default=0, show_default=True, help="Which start/goal pairs.")
 @checkpoint_option
@@ -37,6 +47,8 @@ Results = dict[str, list["EpisodeResult"]]
 @overrides_argument
 def command(
     task: str | None,
+    camera: str | None,
+    task_options: dict[str, Option],
     episodes: int,
     seed: int,
     checkpoint: str | None,
@@ -61,7 +73,7 @@ def command(
     from jepa_robot.evaluation.statistics import summary
     from jepa_robot.models.checkpoint import record_results
 
-    setup = prepare(configuration("evaluate", task, overrides), checkpoint, max_steps)
+    setup = prepare(configuration("evaluate", overrides, task, camera, task_options, max_steps), checkpoint)
     with setup.task:
         results = _run(setup, episodes, seed, keep_failures=out is not None)
     facts = {

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from jepa_robot.cli.options import SEED, checkpoint_option, json_option, overrides_argument
+from jepa_robot.cli.options import (
+    SEED,
+    Option,
+    camera_option,
+    checkpoint_option,
+    json_option,
+    overrides_argument,
+    task_options,
+)
 from jepa_robot.files import atomic_folder, atomic_path, require_free
 
 if TYPE_CHECKING:
@@ -21,7 +29,9 @@ if TYPE_CHECKING:
 @click.option(
     "--goal", "goal_path", required=True, type=click.Path(path_type=Path), help="Picture of what the camera shall see."
 )
-@click.option("--task", help="Task to plan in.  [default: panda_reach]")
+@click.option("--task", help="Task to plan in, or MODULE:ID of one of yours.  [default: panda_reach]")
+@camera_option
+@task_options
 @click.option("--seed", type=SEED, default=0, show_default=True, help="Start state and sampling.")
 @checkpoint_option
 @click.option("--max-steps", type=click.IntRange(min=1), help="Actions before giving up.  [default: the task's]")
@@ -35,6 +45,8 @@ if TYPE_CHECKING:
 def command(
     goal_path: Path,
     task: str | None,
+    camera: str | None,
+    task_options: dict[str, Option],
     seed: int,
     checkpoint: str | None,
     max_steps: int | None,
@@ -62,7 +74,7 @@ def command(
     from jepa_robot.reporting.recording import save_recording
     from jepa_robot.reporting.strip import save_strip
 
-    setup = prepare(configuration("plan", task, overrides), checkpoint, max_steps)
+    setup = prepare(configuration("plan", overrides, task, camera, task_options, max_steps), checkpoint)
     # The folder is made first: what cannot be written to is refused before the arm moves.
     with setup.task as opened, atomic_folder(out) as folder:
         picture.require(opened.contract)

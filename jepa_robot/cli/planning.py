@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import gymnasium
 import jepa_envs
 import torch
 from omegaconf import DictConfig, OmegaConf
 
 from jepa_robot.cli.config import compose
+from jepa_robot.cli.options import Option
 from jepa_robot.errors import ConfigError
-from jepa_robot.evaluation.tasks import Task
+from jepa_robot.evaluation.tasks import Task, registered
 from jepa_robot.models import load
 from jepa_robot.planning import Planner, PlannerSettings, build_planner
 from jepa_robot.runtime import device_of
@@ -34,24 +35,46 @@ class Setup:
     max_steps: int
 
 
-def configuration(name: str, task: str | None, overrides: Sequence[str]) -> DictConfig:
-    """``configs/<name>.yaml`` for a task, with overrides.
+def configuration(
+    name: str,
+    overrides: Sequence[str],
+    task: str | None = None,
+    camera: str | None = None,
+    options: Mapping[str, Option] | None = None,
+    max_steps: int | None = None,
+) -> DictConfig:
+    """``configs/<name>.yaml`` with what the command line's options say, and then with overrides.
 
     Raises:
         ConfigError: the task has no configuration, or an override is wrong.
+        TaskError: the task is unknown.
     """
-    return compose(name, [*([] if task is None else _task_overrides(task)), *overrides])
+    chosen = [] if task is None else _task_overrides(task, max_steps)
+    if camera is not None:
+        chosen.append(f"task.camera={_quoted(camera)}")
+    chosen += [f"task.options.{option}={_quoted(value)}" for option, value in (options or {}).items()]
+    last = [] if max_steps is None else [f"task.max_steps={max_steps}"]
+    return compose(name, [*chosen, *overrides, *last])
 
 
-def _task_overrides(task: str) -> list[str]:
-    """What chooses a task: its own file, or for those of other packages the one that they share."""
-    if task not in jepa_envs.ADAPTED_TASKS:
-        return [f"task={task}"]
-    steps = gymnasium.spec(jepa_envs.ADAPTED_TASKS[task]).max_episode_steps
-    return ["task=adapted", f"task.name={task}", f"task.max_steps={steps}"]
+def _task_overrides(task: str, max_steps: int | None) -> list[str]:
+    """What chooses a task: its own file, or for those of other packages and users the one that they share."""
+    spec = registered(task)
+    for own, name in jepa_envs.TASKS.items():
+        if spec.id == name:
+            return [f"task={own}"]
+    steps = max_steps or spec.max_episode_steps
+    if steps is None:
+        raise ConfigError("is registered without max_episode_steps", where=f"task {task}", mend="give --max-steps")
+    return ["task=adapted", f"task.name={_quoted(task)}", f"task.max_steps={steps}"]
 
 
-def prepare(config: DictConfig, checkpoint: str | None, max_steps: int | None) -> Setup:
+def _quoted(value: Option) -> str:
+    """A value as Hydra reads it."""
+    return json.dumps(value, ensure_ascii=False)
+
+
+def prepare(config: DictConfig, checkpoint: str | None) -> Setup:
     """Load the checkpoint and open the task.
 
     Raises:
@@ -62,7 +85,6 @@ def prepare(config: DictConfig, checkpoint: str | None, max_steps: int | None) -
     settings = PlannerSettings.from_dict(OmegaConf.to_container(config.planner))
     if config.threads > 0:
         torch.set_num_threads(config.threads)
-    max_steps = config.task.max_steps if max_steps is None else max_steps
     checkpoint = config.task.name if checkpoint is None else checkpoint
     model = load(checkpoint, device_of(config.device))
     frames = model.config.predictor.max_frames
@@ -72,11 +94,12 @@ def prepare(config: DictConfig, checkpoint: str | None, max_steps: int | None) -
             where="planner",
             expected=f"at most {frames}, the longest sequence that checkpoint {checkpoint} was trained on",
         )
-    task = Task(config.task.name, config.task.image_size)
+    options = OmegaConf.to_container(config.task.options)
+    task = Task(config.task.name, config.task.image_size, camera=config.task.camera, options=options)
     model.contract.require(
         task.contract,
         mine=f"checkpoint {checkpoint}",
         theirs=f"task {task.name}",
-        mend="choose a checkpoint that was trained for this task and image size",
+        mend="choose a checkpoint that was trained for this task, camera, image size and options",
     )
-    return Setup(task, build_planner(model, settings), settings, checkpoint, max_steps)
+    return Setup(task, build_planner(model, settings), settings, checkpoint, config.task.max_steps)

@@ -20,6 +20,7 @@ RANGES: dict[str, Range] = {
     "threads": _NOT_NEGATIVE,
     "valid_fraction": _INSIDE,
     "task.max_steps": _POSITIVE,
+    "task.image_size": (lambda v: isinstance(v, int) and v >= 16, "16 pixels or more"),
     "source.fps": _POSITIVE,
     "source.image_size": (lambda v: v >= 8, "8 or more"),
     "loader.skip": _POSITIVE,
