@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import importlib
+import threading
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -21,6 +22,8 @@ NO_DISPLAY = (
     "no display to open a window on; set DISPLAY (for a machine far away: ssh -X) or WAYLAND_DISPLAY, "
     "or start it on a desktop"
 )
+
+_CLOSING_SECONDS = 5.0  # to wait at most
 
 
 class Viewer:
@@ -52,9 +55,11 @@ class Viewer:
             if key in KEYS:
                 on_key(KEYS[key])
 
+        others = set(threading.enumerate())
         self._window = viewer.launch_passive(
             self._model, self._data, key_callback=pressed, show_left_ui=False, show_right_ui=False
         )
+        self._threads = set(threading.enumerate()) - others
         with self._window.lock():
             for name in ("type", "fixedcamid", "lookat", "distance", "azimuth", "elevation"):
                 setattr(self._window.cam, name, getattr(camera, name))
@@ -71,7 +76,10 @@ class Viewer:
         return bool(self._window.is_running())
 
     def close(self) -> None:
+        """Close the window, and wait until it has given back its OpenGL: a process that ends before that crashes."""
         self._window.close()
+        for thread in self._threads:
+            thread.join(_CLOSING_SECONDS)
 
 
 def _library() -> Any:
