@@ -6,6 +6,7 @@ what was found is only taken for the state if everything seen on the way is what
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,9 +19,7 @@ from jepa_robot.data.source import Progress, Source, SourceOptions, silent
 from jepa_robot.data.sources import detect, open_source
 from jepa_robot.errors import ConfigError, DataError, JepaRobotError
 from jepa_robot.evaluation.goal_picture import GoalPicture
-from jepa_robot.evaluation.goal_state import factors_of
 from jepa_robot.evaluation.recipe import Recipe, begin_episode
-from jepa_robot.evaluation.tasks import Task
 from jepa_robot.spec import Contract
 
 _OWN = "jepa_robot"
@@ -88,15 +87,16 @@ def recorded_goal(
     asked = SourceOptions(camera=camera, image_size=image_size, fps=None if format == _OWN else 1.0)
     with open_source(path, format, SourceOptions() if drawn_anew else asked, report) as source:
         index, number = _find(source, episode, frame)
-        name, recorded = source.names[index], source.contract.camera
+        name, recorded, named = source.names[index], source.contract.camera, source.contract.task
         image, seen_by = _picture(source, index, number), recorded.name
     if found is None:
         return RecordedGoal(GoalPicture(image), name, number, seen_by, why)
     recipe, state = found
     if drawn_anew:
-        with Task(recipe.task, image_size or recorded.height, factors_of(state), camera or recorded.name) as task:
+        other = dataclasses.replace(recipe, image_size=image_size or recorded.height, camera=camera or recorded.name)
+        with other.open() as task:
             image, seen_by = task.env.render_goal(state), task.contract.camera.name
-    return RecordedGoal(GoalPicture(image, recipe.task, seen_by, state), name, number, seen_by, None)
+    return RecordedGoal(GoalPicture(image, named, seen_by, state), name, number, seen_by, None)
 
 
 class _Unrepeatable(Exception):

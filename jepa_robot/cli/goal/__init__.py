@@ -8,11 +8,14 @@ import click
 from click.core import ParameterSource
 
 from jepa_robot.cli.goal.check import check
-from jepa_robot.cli.options import SEED, json_option
+from jepa_robot.cli.options import SEED, Option, json_option, task_options
 
 
 @click.group("goal", invoke_without_command=True, subcommand_metavar="[check PICTURE]")
-@click.option("--task", help="Task to draw a goal of.  [default: panda_reach; with --state, the state's]")
+@click.option(
+    "--task", help="Task to draw a goal of, or MODULE:ID of one of yours.  [default: panda_reach; with --state, its]"
+)
+@task_options
 @click.option("--seed", type=SEED, help="Which of the task's goals to draw.  [default: 0]")
 @click.option(
     "--state",
@@ -50,6 +53,7 @@ from jepa_robot.cli.options import SEED, json_option
 def command(
     context: click.Context,
     task: str | None,
+    task_options: dict[str, Option],
     seed: int | None,
     state_file: Path | None,
     data: Path | None,
@@ -77,7 +81,7 @@ def command(
     """
     if context.invoked_subcommand is not None:
         for parameter in context.command.params:
-            if context.get_parameter_source(parameter.name) is not ParameterSource.DEFAULT:
+            if context.get_parameter_source(parameter.name) is ParameterSource.COMMANDLINE:
                 raise click.UsageError(
                     f"{parameter.opts[-1]} before check is for drawing; options of check come after it", context
                 )
@@ -85,7 +89,7 @@ def command(
     from jepa_robot.cli.goal.draw import Request, draw
 
     return draw(
-        Request(task, seed, state_file, data, episode, frame, format, interactive, image_size, camera),
+        Request(task, task_options, seed, state_file, data, episode, frame, format, interactive, image_size, camera),
         output,
         save_state,
         force,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import click
 
 from jepa_robot.cli.goal.check import DEFAULT_TASK
+from jepa_robot.cli.options import Option
 from jepa_robot.errors import ConfigError, GoalError, OutputError
 from jepa_robot.evaluation.goal_picture import GoalPicture, start_and_goal
 
@@ -20,6 +22,7 @@ class Request:
     """What was asked for; None for what was not."""
 
     task: str | None
+    task_options: dict[str, Option]
     seed: int | None
     state_file: Path | None
     data: Path | None
@@ -81,7 +84,7 @@ def draw(request: Request, output: Path | None, save_state: Path | None, force: 
         from jepa_robot.evaluation.goal_state import save_state as write_state
 
         write_state(picture.state, save_state)
-    _report(drawn, output, save_state, as_json)
+    _report(request, drawn, output, save_state, as_json)
     return 0
 
 
@@ -105,8 +108,9 @@ def _require_one_source(request: Request) -> None:
                 raise ConfigError("is given without --data", where=f"--{name}", mend="add --data DATA, or leave it out")
     elif request.episode is None:
         raise ConfigError("is missing", where="--episode", expected="which episode of --data: its number from 0, or name")
-    elif request.task is not None:
-        raise ConfigError("is given with --data", where="--task", mend="leave it out: the recording says it")
+    elif request.task is not None or request.task_options:
+        option = "--task" if request.task is not None else "--task-option"
+        raise ConfigError("is given with --data", where=option, mend="leave it out: the recording says it")
 
 
 def _require_absent(path: Path, force: bool) -> None:
@@ -128,8 +132,8 @@ def _from_recording(request: Request) -> Drawn:
     facts |= {"camera": goal.camera, "why_no_state": why}
     notes = () if why is None else (f"it carries no state, so true success will be unknown: {why}",)
     story = f"frame {goal.frame} of {goal.episode} of {request.data}"
-    name = re.sub(r"[^\w.-]+", "_", f"{request.data.stem}_{goal.episode}_frame{goal.frame}")
-    return Drawn(goal.picture, facts, story, name, notes)
+    name = f"{request.data.stem}_{goal.episode}_frame{goal.frame}"
+    return Drawn(goal.picture, facts, story, _file_name(name), notes)
 
 
 def _from_simulator(request: Request, output: Path | None, force: bool, as_json: bool) -> Drawn | None:
@@ -138,18 +142,21 @@ def _from_simulator(request: Request, output: Path | None, force: bool, as_json:
     from jepa_robot.evaluation.interactive import drive
     from jepa_robot.evaluation.tasks import Task
 
-    state, task_name = None, request.task or DEFAULT_TASK
-    if request.state_file is not None:
-        state, task_name = read_state(request.state_file)
-        task_name = _agreed(task_name, request.task, request.state_file)
-    seed = request.seed or 0
-    facts, story, name = _described(request, task_name, seed)
+    state, found = (None, None) if request.state_file is None else read_state(request.state_file)
+    asked = request.task or found or (DEFAULT_TASK if state is None else None)
+    if asked is None:
+        raise GoalError("does not say of which task it is", where=request.state_file, mend="name it: --task")
+    name = _default_name(request, asked)
     if output is None:
         _require_absent(Path(f"{name}.png"), force)
-    with Task(task_name, request.image_size, factors_of(state or {}), request.camera) as task:
+    with Task(asked, request.image_size, factors_of(state or {}), request.camera, request.task_options) as task:
+        facts, story = _described(request, task.name)
         if state is None:
-            start, goal = start_and_goal(task.env, seed)
+            start, goal = start_and_goal(task.env, request.seed or 0)
             state = start if request.interactive else goal
+        elif found not in (None, task.name):
+            where = request.state_file
+            raise GoalError(f"is a state of task {found!r}", where=where, expected=f"{task.name!r}, as --task says")
         else:
             require_reachable(task, state, str(request.state_file))
         if request.interactive:
@@ -157,37 +164,46 @@ def _from_simulator(request: Request, output: Path | None, force: bool, as_json:
             if state is None:
                 return None
         camera = task.contract.camera.name
-        picture = GoalPicture(task.env.render_goal(state), task_name, camera, state)
+        picture = GoalPicture(task.env.render_goal(state), task.name, camera, state)
     return Drawn(picture, facts | {"camera": camera}, story, name)
 
 
-def _described(request: Request, task: str, seed: int) -> tuple[dict[str, Any], str, str]:
-    """Facts, story and name of a goal of a simulator."""
-    if request.state_file is not None:
-        facts, story = {"state_file": str(request.state_file)}, f"{request.state_file}, a state of {task}"
-        name = f"{task}_{request.state_file.stem}"
+def _default_name(request: Request, task: str) -> str:
+    """Of a picture from the simulator, without ending."""
+    source = f"seed{request.seed or 0}" if request.state_file is None else request.state_file.stem
+    return _file_name(f"{task}_{source}" + ("_interactive" if request.interactive else ""))
+
+
+def _file_name(text: str) -> str:
+    return re.sub(r"[^\w.-]+", "_", text)
+
+
+def _described(request: Request, task: str) -> tuple[dict[str, Any], str]:
+    """Facts and story of a goal from the simulator."""
+    if request.state_file is None:
+        facts, story = {"seed": request.seed or 0}, f"goal {request.seed or 0} of {task}"
     else:
-        facts, story, name = {"seed": seed}, f"goal {seed} of {task}", f"{task}_seed{seed}"
+        facts, story = {"state_file": str(request.state_file)}, f"{request.state_file}, a state of {task}"
     if request.interactive:
-        facts, story = facts | {"interactive": True}, f"driven by hand, a goal of {task}"
-        name += "_interactive"
-    return {"task": task} | facts, story, name
+        facts, story = facts | {"interactive": True}, f"a goal of {task}, driven to by hand"
+    return facts, story
 
 
-def _agreed(found: str | None, asked: str | None, path: Path) -> str:
-    """The task of a state file.
+def _command(request: Request, output: Path, task: str | None) -> str:
+    """The command that plans towards the picture."""
+    parts = ["plan", "--goal", str(output)]
+    if (named := request.task or task) not in (None, DEFAULT_TASK):
+        parts += ["--task", named]
+    for name, value in request.task_options.items():
+        parts += ["--task-option", f"{name}={json.dumps(value) if not isinstance(value, str) else value}"]
+    if request.camera is not None and task is not None:
+        parts += ["--camera", request.camera]
+    if request.image_size is not None and task is not None:
+        parts.append(f"task.image_size={request.image_size}")
+    return shlex.join(parts)
 
-    Raises:
-        GoalError: the file and ``--task`` name different ones, or none.
-    """
-    if found is None and asked is None:
-        raise GoalError("does not say of which task it is", where=path, mend="name it: --task")
-    if None not in (found, asked) and found != asked:
-        raise GoalError(f"is a state of task {found!r}", where=path, expected=f"{asked!r}, as --task says")
-    return found or asked
 
-
-def _report(drawn: Drawn, output: Path, save_state: Path | None, as_json: bool) -> None:
+def _report(request: Request, drawn: Drawn, output: Path, save_state: Path | None, as_json: bool) -> None:
     height, width = drawn.picture.image.shape[:2]
     has_state = drawn.picture.state is not None
     if as_json:
@@ -199,5 +215,4 @@ def _report(drawn: Drawn, output: Path, save_state: Path | None, as_json: bool) 
         click.echo(note)
     if save_state is not None:
         click.echo(f"{save_state}: its state")
-    task = "" if drawn.picture.task in (None, DEFAULT_TASK) else f" --task {drawn.picture.task}"
-    click.echo(f"plan --goal {output}{task}")
+    click.echo(_command(request, output, drawn.picture.task))
