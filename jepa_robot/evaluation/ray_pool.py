@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
+import socket
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -12,6 +14,8 @@ from pathlib import Path
 from jepa_robot.errors import ConfigError
 from jepa_robot.evaluation.recipe import Recipe
 from jepa_robot.evaluation.workers import ShardRecorder, died
+
+_CONNECT_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -44,8 +48,9 @@ def ray_cluster(workers: RayWorkers) -> Iterator[int]:
     ours = not ray.is_initialized()
     if ours:
         try:
+            _require_listening(os.environ.get("RAY_ADDRESS", ""))
             ray.init(include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-        except (ConnectionError, RuntimeError, ValueError) as error:
+        except (OSError, RuntimeError, ValueError) as error:
             raise ConfigError(
                 f"there is no Ray cluster ({error})",
                 where=f"RAY_ADDRESS={os.environ.get('RAY_ADDRESS', '')}",
@@ -56,6 +61,16 @@ def ray_cluster(workers: RayWorkers) -> Iterator[int]:
     finally:
         if ours:
             ray.shutdown()
+
+
+def _require_listening(address: str) -> None:
+    """Check that somebody answers at ``HOST:PORT``: Ray itself goes on trying for minutes.
+
+    Raises:
+        OSError: nobody does.
+    """
+    if match := re.fullmatch(r"(?:ray://)?\[?([^/\]]+)\]?:(\d+)", address):
+        socket.create_connection((match[1], int(match[2])), _CONNECT_SECONDS).close()
 
 
 class RayPool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import threading
 from pathlib import Path
 
@@ -110,3 +111,15 @@ def test_a_worker_that_dies(paths, monkeypatch):
             record_in(pool, range(50), lambda: None, threading.Event())
     names = set().union(*(recorded(path) for path in paths if path.exists()))
     assert "demo_3" not in names and 0 < len(names) < 40
+
+
+def test_an_address_at_which_nobody_answers_is_an_error_at_once(monkeypatch):
+    """Ray itself would try for minutes."""
+    with socket.socket() as bound:  # and not listening
+        bound.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{bound.getsockname()[1]}"
+        monkeypatch.setenv("RAY_ADDRESS", address)
+        monkeypatch.setattr(ray, "is_initialized", lambda: False)
+        monkeypatch.setattr(ray, "init", lambda **_: pytest.fail("it was asked to connect"))
+        with pytest.raises(ConfigError, match=f"RAY_ADDRESS={address}: there is no Ray cluster"), ray_cluster(RayWorkers()):
+            pass
