@@ -93,5 +93,6 @@ def _require_protocol(env: gym.Env) -> None:
     if missing:
         env.close()
         raise ValueError(
-            f"the environment is no goal-image task, as it lacks {', '.join(missing)}; wrap it in jepa_envs.adapters.AdaptedTask"
+            f"the environment is no goal-image task, as it lacks {', '.join(missing)}; wrap it in "
+            "jepa_envs.adapters.AdaptedTask"
         )

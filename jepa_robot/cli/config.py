@@ -50,7 +50,7 @@ def compose(name: str, overrides: Sequence[str] = ()) -> DictConfig:
     defaults = _compose(root, name, groups)
     for override in values:
         _check_key(override, _keys(defaults))
-    config = _compose(root, name, [_added(override) if _is_open(defaults, override) else override for override in parsed])
+    config = _compose(root, name, [_added(o) if _is_open(_keys(defaults), o.key_or_group) else o for o in parsed])
     last = {override.key_or_group: override for override in values}  # of several for one key the last one holds
     for key, override in last.items():
         value = _typed(override, OmegaConf.select(config, key), _default(defaults, key))
@@ -107,10 +107,9 @@ def _check_member(override: Override, group: Path) -> None:
         )
 
 
-def _is_open(defaults: DictConfig, override: Override) -> bool:
-    """Whether the key is one of a section that takes any."""
-    section, _, _ = override.key_or_group.rpartition(".")
-    return f"{section}.{_ANY}" in _keys(defaults)
+def _is_open(known: list[str], key: str) -> bool:
+    """Whether a key is one of a section that takes any."""
+    return f"{key.rpartition('.')[0]}.{_ANY}" in known
 
 
 def _added(override: Override) -> Override:
@@ -120,7 +119,7 @@ def _added(override: Override) -> Override:
 
 def _check_key(override: Override, known: list[str]) -> None:
     key = override.key_or_group
-    if key in known or f"{key.rpartition('.')[0]}.{_ANY}" in known:
+    if key in known or _is_open(known, key):
         return
     if any(other.startswith(f"{key}.") for other in known):
         inside = [other for other in known if other.startswith(f"{key}.")]

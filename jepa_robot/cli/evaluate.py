@@ -61,7 +61,8 @@ def command(
     """Measure how often a checkpoint reaches its goal.
 
     The same start/goal pairs are also run with random actions (the floor) and with the ceiling: the same optimizer on
-    the true state of the simulator for reaching, the task's scripted expert for other tasks. Success is the task's verdict on the true state at the end of an episode.
+    the true state of the simulator for reaching, the task's scripted expert for other tasks. Success is the task's
+    verdict on the true state at the end of an episode.
 
     Episode i has seed 1000000 + 100000 * SEED + i, which `plan --seed` and `goal --seed` understand, too. Settings
     from configs/evaluate.yaml can be given as KEY=VALUE, e.g. planner.samples=256.

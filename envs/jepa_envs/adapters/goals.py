@@ -7,18 +7,38 @@ draws another start.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import gymnasium as gym
 import numpy as np
 
-if TYPE_CHECKING:
-    from jepa_envs.adapters.task import AdaptedTask
 
-GoalMaker = Callable[["AdaptedTask", np.random.Generator], bool]
+class GoalMaking(Protocol):
+    """What a task offers to those who make its goals.
+
+    Attributes:
+        env: the environment, which may be moved as one likes.
+    """
+
+    env: gym.Env
+
+    def reset_env(self, seed: int) -> None:
+        """Start an episode of the environment, which follows from the seed alone."""
+        ...
+
+    def act_as_expert(self) -> None:
+        """One control period of the expert.
+
+        Raises:
+            ValueError: there is no expert.
+        """
+        ...
 
 
-def another_reset(task: AdaptedTask, rng: np.random.Generator) -> bool:
+GoalMaker = Callable[[GoalMaking, np.random.Generator], bool]
+
+
+def another_reset(task: GoalMaking, rng: np.random.Generator) -> bool:
     """The goal is the start of another episode."""
     task.reset_env(int(rng.integers(2**31)))
     return True
@@ -33,7 +53,7 @@ def by_expert(solved: Callable[[gym.Env], bool], steps: int, settle: int = 0) ->
         settle: actions that it goes on for afterwards.
     """
 
-    def make(task: AdaptedTask, rng: np.random.Generator) -> bool:
+    def make(task: GoalMaking, rng: np.random.Generator) -> bool:
         for _ in range(steps):
             task.act_as_expert()
             if solved(task.env.unwrapped):

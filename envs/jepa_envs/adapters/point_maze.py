@@ -8,6 +8,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
+from jepa_envs.adapters.goals import GoalMaking
 from jepa_envs.adapters.requirements import require
 from jepa_envs.adapters.task import AdaptedTask
 from jepa_envs.gl import mujoco
@@ -62,7 +63,7 @@ def make(maze: str, render_mode: str | None = None, image_size: int = 64, camera
     )
 
 
-def at_own_goal(task: AdaptedTask, rng: np.random.Generator) -> bool:
+def at_own_goal(task: GoalMaking, rng: np.random.Generator) -> bool:
     """The ball lies still where the environment has its goal."""
     env = task.env
     env.data.qpos[:], env.data.qvel[:] = env.goal, 0.0
