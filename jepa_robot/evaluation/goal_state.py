@@ -39,6 +39,8 @@ def read_state(path: str | os.PathLike[str]) -> tuple[dict[str, Any], str | None
         return picture.state, picture.task
     try:
         state = json.loads(content)
+    except UnicodeDecodeError as error:
+        raise GoalError("is neither JSON nor a PNG", where=path, expected=EXPECTED) from error
     except (ValueError, RecursionError) as error:
         raise GoalError(f"is not JSON ({error})", where=path, expected=EXPECTED) from error
     if not isinstance(state, dict):
@@ -76,7 +78,11 @@ def require_reachable(task: Task, state: dict[str, Any], where: str) -> None:
         GoalError: it is not.
     """
     task.check_state(state, where)
-    for dim, value in zip(task.contract.states, task.proprioception(state).tolist(), strict=True):
+    try:
+        proprioception = task.proprioception(state)
+    except (ValueError, TypeError) as error:
+        raise GoalError(f"has an appearance that task {task.name} cannot have ({error})", where=where) from error
+    for dim, value in zip(task.contract.states, proprioception.tolist(), strict=True):
         room = _OVERSHOOT * (dim.high - dim.low)
         if not dim.low - room <= value <= dim.high + room:
             raise GoalError(

@@ -136,7 +136,7 @@ def _replay(source: Source, index: int, frame: int) -> tuple[Recipe, dict[str, A
     try:
         recipe = Recipe.from_dict(_collected(source.recipe, index))
         with recipe.open() as task:
-            task.contract.require(source.contract, "the task", "the recording", "")
+            task.contract.require(source.contract, "the task", "the recording", "so it cannot be done again")
             recorded = source.read(index, 0, max(1, frame))
             recorded.check(task.contract, source.where(index))
             _, _, observation, _ = begin_episode(task, recipe, recorded.seed)
