@@ -1,4 +1,4 @@
-"""A sheet of all tasks: for some seeds a start, the goal picture, and where the scripted expert is at the episode's end.
+"""A sheet of all tasks: for some seeds a start, the goal picture, and the end of the scripted expert's episode.
 
     python scripts/task_sheet.py -o datasets/tasks.png
 """

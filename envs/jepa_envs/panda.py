@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from jepa_envs.gl import mujoco
 from jepa_envs.ik import DifferentialIK
 from jepa_envs.simulation import Simulation
+from jepa_envs.task import Dim
 from jepa_envs.variation import load_model
 
 SCENE = Path(__file__).parent / "assets" / "panda_scene.xml"
@@ -24,6 +26,24 @@ HIGH = np.array([0.65, 0.25, 0.42, 1.0])
 
 CONTROL_PERIOD = 0.2  # seconds a step: 5 Hz
 _RAMP = 0.6  # share of a step in which the joint targets move; in the rest the arm settles
+
+
+def pose_dims(
+    names: Sequence[tuple[str, str]], bound: np.ndarray, low: np.ndarray, high: np.ndarray
+) -> tuple[list[Dim], list[Dim]]:
+    """Dimensions of the actions that move a pose, and of the pose itself.
+
+    Args:
+        names: name and unit of each of the pose's P dimensions.
+        bound: how far an action moves each at most, [P].
+        low, high: ends of the workspace, [P].
+    """
+    actions = [
+        Dim(name if unit == "1" else f"d{name}", unit, -most, most, "base", integrates=name)
+        for (name, unit), most in zip(names, bound, strict=True)
+    ]
+    places = [Dim(name, unit, *ends, "base") for (name, unit), *ends in zip(names, low, high, strict=True)]
+    return actions, places
 
 
 class PandaArm(Simulation):

@@ -12,9 +12,9 @@ import numpy as np
 from jepa_envs.demonstrators import ColouredNoise, NoisyExpert
 from jepa_envs.gl import mujoco
 from jepa_envs.goal_image import LEAST_MOVE, Demonstrator, State
-from jepa_envs.panda import CONTROL_PERIOD
+from jepa_envs.panda import CONTROL_PERIOD, pose_dims
 from jepa_envs.panda_object_demonstrators import BOUND, ObjectExplorer, Selected
-from jepa_envs.panda_tabletop import HIGH, LOW, ObjectName, Tabletop, object_position, object_tilt
+from jepa_envs.panda_tabletop import HIGH, LOW, ObjectName, ObjectShape, Tabletop, object_position, object_tilt
 from jepa_envs.task import Dim, MujocoGoalTask
 
 _POSE = (("x", "m"), ("y", "m"), ("z", "m"), ("yaw", "rad"), ("gripper", "1"))
@@ -48,6 +48,7 @@ class PandaObjectTask(MujocoGoalTask):
     cameras = ("front", "left", "top")
     metadata = {"render_modes": ["rgb_array"], "render_fps": round(1 / CONTROL_PERIOD)}
     default_object: ClassVar[ObjectName] = "cup"
+    _simulation: Tabletop
 
     def __init__(
         self,
@@ -63,26 +64,7 @@ class PandaObjectTask(MujocoGoalTask):
         if self.object != self.default_object:
             self.name = f"{type(self).name}_{self.object}"
         self._used = np.array([True, True, True, rotation, True])
-        self._table = Tabletop(self.object, self.name, rotation, variation)
-        self._shape = self._table.shape
-        middle = (self._table.low + self._table.high) / 2
-        self._table.place(middle * (1, 1, 1, 1, 0), self._standing(np.array([0.5, 0.1])))
-        names = [pair for pair, used in zip(_POSE, self._used, strict=True) if used]
-        super().__init__(
-            self._table,
-            [
-                Dim(name if unit == "1" else f"d{name}", unit, -bound, bound, "base", integrates=name)
-                for (name, unit), bound in zip(names, BOUND[self._used], strict=True)
-            ],
-            [
-                Dim(name, unit, low, high, "base")
-                for (name, unit), low, high in zip(names, LOW[self._used], HIGH[self._used], strict=True)
-            ],
-            render_mode=render_mode,
-            image_size=image_size,
-            camera=camera,
-            variation=variation,
-        )
+        super().__init__(render_mode, image_size, camera, variation)
 
     def object_position(self, state: State) -> np.ndarray:
         """The object's centre [3] in a state, metres."""
@@ -98,7 +80,8 @@ class PandaObjectTask(MujocoGoalTask):
         Raises:
             ValueError: the hand would be outside its workspace, or the object not on the mat.
         """
-        return self._table.state_after(lambda: self._table.place(np.asarray(hand, float), self._standing(place), yaw))
+        table, hand = self._simulation, np.asarray(hand, float)
+        return table.state_after(lambda: table.place(hand, self._standing(place), yaw))
 
     def state_holding(self, position: Sequence[float], yaw: float = 0.0, turn: float = 0.0) -> State:
         """The state standing still with the object in the hand, the fingertips' point at ``position`` [3].
@@ -108,7 +91,12 @@ class PandaObjectTask(MujocoGoalTask):
         Raises:
             ValueError: the hand would be outside its workspace, or the object not above the mat.
         """
-        return self._table.state_after(lambda: self._table.hold(np.asarray(position, float), yaw, turn))
+        table, position = self._simulation, np.asarray(position, float)
+        return table.state_after(lambda: table.hold(position, yaw, turn))
+
+    @property
+    def _shape(self) -> ObjectShape:
+        return self._simulation.shape
 
     def _draw_object(self, rng: np.random.Generator) -> tuple[np.ndarray, float]:
         """Where an object stands, (x, y) and yaw, that can be gripped from there."""
@@ -118,7 +106,7 @@ class PandaObjectTask(MujocoGoalTask):
     def _draw_hand(self, rng: np.random.Generator, place: np.ndarray, closedness: float) -> np.ndarray:
         """A pose [5] of the hand above and away from an object at (x, y)."""
         while True:
-            hand = rng.uniform(self._table.low, self._table.high)
+            hand = rng.uniform(self._simulation.low, self._simulation.high)
             hand[4] = closedness
             if hand[2] >= _ABOVE and np.linalg.norm(hand[:3] - self._standing(place)) >= _AWAY:
                 return hand
@@ -133,6 +121,13 @@ class PandaObjectTask(MujocoGoalTask):
         """Centre [3] of the object that stands at (x, y)."""
         return np.array([*place, self._shape.half_height])
 
+    def _build(self, variation: str | Sequence[str]) -> tuple[Tabletop, list[Dim], list[Dim]]:
+        table = Tabletop(self.object, self.name, self.rotation, variation)
+        middle = (table.low + table.high) / 2
+        table.place(middle * (1, 1, 1, 1, 0), [0.5, 0.1, table.shape.half_height])
+        names = [pair for pair, used in zip(_POSE, self._used, strict=True) if used]
+        return table, *pose_dims(names, BOUND[self._used], LOW[self._used], HIGH[self._used])
+
     def _proprio_space(self) -> gym.spaces.Box:
         reach = np.array([1.0, 1.0, 1.5, np.pi, 1.0], np.float32)[self._used]  # of the arm, wherever it is pushed
         low = -reach
@@ -142,14 +137,14 @@ class PandaObjectTask(MujocoGoalTask):
     def _act(self, action: np.ndarray) -> None:
         delta = np.zeros(5)
         delta[self._used] = action
-        self._table.step(delta)
+        self._simulation.step(delta)
 
     def _proprio(self, data: mujoco.MjData) -> np.ndarray:
-        return self._table.pose_of(data)[self._used]
+        return self._simulation.pose_of(data)[self._used]
 
     def _judged(self, data: mujoco.MjData) -> np.ndarray:
         """The object's centre [3], whether it is held and how far it is tilted (radians)."""
-        return np.array([*object_position(data.qpos), self._table.is_held(data), object_tilt(data.qpos)])
+        return np.array([*object_position(data.qpos), self._simulation.is_held(data), object_tilt(data.qpos)])
 
     def _distance(self, judged: np.ndarray, goal: np.ndarray) -> float:
         """Between the object's centres."""

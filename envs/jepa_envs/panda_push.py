@@ -39,7 +39,7 @@ class PandaPushEnv(PandaObjectTask):
                 continue
             along = way / length
             behind = [centre - (reach(self._shape, yaw, along) + _GAP) * along for centre in (place, goal_place)]
-            if all(np.all((self._table.low[:2] <= at) & (at <= self._table.high[:2])) for at in behind):
+            if all(np.all((self._simulation.low[:2] <= at) & (at <= self._simulation.high[:2])) for at in behind):
                 break
         start = self.state_with(self._draw_hand(rng, place, closedness=1.0), place, yaw)
         withdrawn = behind[1] - _BACK * along  # inside the workspace, as the shortest push begins no nearer

@@ -10,7 +10,7 @@ import numpy as np
 from jepa_envs.demonstrators import ColouredNoise, NoisyExpert
 from jepa_envs.gl import mujoco
 from jepa_envs.goal_image import Demonstrator, State
-from jepa_envs.panda import CONTROL_PERIOD, HIGH, LOW, SCENE, Panda
+from jepa_envs.panda import CONTROL_PERIOD, HIGH, LOW, SCENE, Panda, pose_dims
 from jepa_envs.panda_demonstrators import ReachExpert, WorkspaceExplorer
 from jepa_envs.task import Dim, MujocoGoalTask
 from jepa_envs.variation import load_model
@@ -41,42 +41,26 @@ class PandaReachEnv(MujocoGoalTask):
     success_distance = 0.025  # metres
     straight = True
     metadata = {"render_modes": ["rgb_array"], "render_fps": round(1 / CONTROL_PERIOD)}
+    _simulation: Panda
 
-    def __init__(
-        self,
-        render_mode: str | None = None,
-        image_size: int = 64,
-        camera: str | None = None,
-        variation: str | Sequence[str] = (),
-    ):
-        self._panda = Panda(load_model(SCENE, variation), self.name)
-        self._panda.place((LOW + HIGH) / 2)
-        super().__init__(
-            self._panda,
-            [
-                Dim(f"d{name}" if unit == "m" else name, unit, -bound, bound, "base", integrates=name)
-                for (name, unit), bound in zip(_POSE, ACTION_HIGH, strict=True)
-            ],
-            [Dim(name, unit, low, high, "base") for (name, unit), low, high in zip(_POSE, LOW, HIGH, strict=True)],
-            render_mode=render_mode,
-            image_size=image_size,
-            camera=camera,
-            variation=variation,
-        )
+    def _build(self, variation: str | Sequence[str]) -> tuple[Panda, list[Dim], list[Dim]]:
+        panda = Panda(load_model(SCENE, variation), self.name)
+        panda.place((LOW + HIGH) / 2)
+        return panda, *pose_dims(_POSE, ACTION_HIGH, LOW, HIGH)
 
     def _proprio_space(self) -> gym.spaces.Box:
         reach = np.array([1.0, 1.0, 1.5], np.float32)  # of the arm, in case it overshoots its workspace
         return gym.spaces.Box(np.append(-reach, np.float32(0)), np.append(reach, np.float32(1)))
 
     def _act(self, action: np.ndarray) -> None:
-        self._panda.step(action)
+        self._simulation.step(action)
 
     def _proprio(self, data: mujoco.MjData) -> np.ndarray:
-        return self._panda.pose_of(data)
+        return self._simulation.pose_of(data)
 
     def _judged(self, data: mujoco.MjData) -> np.ndarray:
         """Position of the gripper [3]."""
-        return self._panda.pose_of(data)[:3]
+        return self._simulation.pose_of(data)[:3]
 
     def _distance(self, judged: np.ndarray, goal: np.ndarray) -> float:
         return float(np.linalg.norm(judged - goal))
@@ -89,8 +73,8 @@ class PandaReachEnv(MujocoGoalTask):
                 break
         states = []
         for pose in (start, goal):
-            self._panda.place(pose)
-            states.append(self._panda.state())
+            self._simulation.place(pose)
+            states.append(self._simulation.state())
         return states[0], states[1]
 
     def _demonstrators(self) -> dict[str, Callable[[np.random.Generator], Demonstrator]]:

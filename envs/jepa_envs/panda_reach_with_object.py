@@ -29,10 +29,10 @@ class PandaReachWithObjectEnv(PandaObjectTask):
 
     def _draw_start_and_goal(self, rng: np.random.Generator) -> tuple[State, State]:
         turn = self._grip_of(rng.uniform(-np.pi, np.pi))[1] if not self._shape.turns else 0.0
-        low = self._table.low.copy()
+        low = self._simulation.low.copy()
         low[2] = self._shape.half_height + self._shape.grip_height + _LOWEST
         while True:
-            start, goal = rng.uniform(low, self._table.high, (2, 5))
+            start, goal = rng.uniform(low, self._simulation.high, (2, 5))
             if np.linalg.norm(start[:3] - goal[:3]) >= LEAST_START_DISTANCE:
                 return self.state_holding(start[:3], start[3], turn), self.state_holding(goal[:3], goal[3], turn)
 

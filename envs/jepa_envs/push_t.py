@@ -59,6 +59,7 @@ class PushTEnv(MujocoGoalTask):
     cameras = ("top", "tilted")
     success_distance = 20 * UNIT
     metadata = {"render_modes": ["rgb_array"], "render_fps": round(1 / CONTROL_PERIOD)}
+    _simulation: PushTBoard
 
     def __init__(
         self,
@@ -71,21 +72,7 @@ class PushTEnv(MujocoGoalTask):
         if action not in ("absolute", "relative"):
             raise ValueError(f"action is {action!r}, expected 'absolute' or 'relative'")
         self._relative = action == "relative"
-        self._board = PushTBoard(load_model(SCENE, variation), self.name)
-        self._board.place(np.array([256.0, 400.0]), np.array([256.0, 200.0, 0.0]))
-        if self._relative:
-            actions = [Dim(f"d{axis}", "mm", -RELATIVE_BOUND, RELATIVE_BOUND, "board") for axis in "xy"]
-        else:
-            actions = [Dim(f"target_{axis}", "mm", 0.0, BOARD, "board") for axis in "xy"]
-        super().__init__(
-            self._board,
-            actions,
-            [Dim(axis, "mm", 0.0, BOARD, "board") for axis in "xy"],
-            render_mode=render_mode,
-            image_size=image_size,
-            camera=camera,
-            variation=variation,
-        )
+        super().__init__(render_mode, image_size, camera, variation)
 
     def state_at(self, pose: Sequence[float]) -> State:
         """The state standing still at ``pose`` (agent x, agent y, block x, block y, block angle), as gym-pusht has it.
@@ -96,13 +83,13 @@ class PushTEnv(MujocoGoalTask):
         values = np.asarray(pose, float)
         if values.shape != (5,) or not np.all(np.isfinite(values)):
             raise ValueError(f"pose is {values.tolist()}, expected agent x, agent y, block x, block y, block angle")
-        state = self._board.state_after(lambda: self._board.place(values[:2], values[2:]))
-        self._board.data_of(state)  # checks that it is on the board
+        state = self._simulation.state_after(lambda: self._simulation.place(values[:2], values[2:]))
+        self._simulation.data_of(state)  # checks that it is on the board
         return state
 
     def pose_of(self, state: State) -> np.ndarray:
         """Agent x, agent y, block x, block y, block angle of a state, float64 [5]."""
-        return self._judged(self._board.data_of(state))
+        return self._judged(self._simulation.data_of(state))
 
     def object_moved(self, before: State, after: State) -> bool:
         """Whether the block moved by more than a unit or turned by more than a degree."""
@@ -110,13 +97,22 @@ class PushTEnv(MujocoGoalTask):
         turn = (new[2] - old[2] + np.pi) % (2 * np.pi) - np.pi
         return bool(UNIT * max(np.linalg.norm(new[:2] - old[:2]), abs(np.rad2deg(turn))) > LEAST_MOVE)
 
+    def _build(self, variation: str | Sequence[str]) -> tuple[PushTBoard, list[Dim], list[Dim]]:
+        board = PushTBoard(load_model(SCENE, variation), self.name)
+        board.place(np.array([256.0, 400.0]), np.array([256.0, 200.0, 0.0]))
+        if self._relative:
+            actions = [Dim(f"d{axis}", "mm", -RELATIVE_BOUND, RELATIVE_BOUND, "board") for axis in "xy"]
+        else:
+            actions = [Dim(f"target_{axis}", "mm", 0.0, BOARD, "board") for axis in "xy"]
+        return board, actions, [Dim(axis, "mm", 0.0, BOARD, "board") for axis in "xy"]
+
     def _proprio_space(self) -> gym.spaces.Box:
         return gym.spaces.Box(-1.0, BOARD + 1.0, (2,), np.float32)  # a PD controller in discrete time may overshoot
 
     def _act(self, action: np.ndarray) -> None:
         if self._relative:
-            action = np.clip(action + agent_of(self._board.data.qpos), 0.0, BOARD)
-        self._board.step(action)
+            action = np.clip(action + agent_of(self._simulation.data.qpos), 0.0, BOARD)
+        self._simulation.step(action)
 
     def _proprio(self, data: mujoco.MjData) -> np.ndarray:
         return agent_of(data.qpos)
@@ -130,7 +126,7 @@ class PushTEnv(MujocoGoalTask):
         return UNIT * float(max(np.linalg.norm(judged[:4] - goal[:4]), abs(np.rad2deg(turn))))
 
     def _info(self) -> dict[str, Any]:
-        return super()._info() | {"coverage": coverage(block_of(self._board.data.qpos), self._goal[2:])}
+        return super()._info() | {"coverage": coverage(block_of(self._simulation.data.qpos), self._goal[2:])}
 
     def _draw_start_and_goal(self, rng: np.random.Generator) -> tuple[State, State]:
         """The block's goal is 40 to 120 units and up to 60 degrees from its start; the agent is anywhere beside it."""
@@ -146,8 +142,8 @@ class PushTEnv(MujocoGoalTask):
                 agent = rng.uniform(*_AGENT_AREA, 2)
                 if clearance(agent, block) >= _APART:
                     break
-            self._board.place(agent, block)
-            states.append(self._board.state())
+            self._simulation.place(agent, block)
+            states.append(self._simulation.state())
         return states[0], states[1]
 
     def _demonstrators(self) -> dict[str, Callable[[np.random.Generator], Demonstrator]]:

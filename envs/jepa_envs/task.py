@@ -42,8 +42,8 @@ class MujocoGoalTask(gym.Env[dict[str, np.ndarray], np.ndarray], abc.ABC):
     """Base of the tasks: spaces, episodes, states, pictures and appearances.
 
     A task is a subclass that sets ``name``, ``cameras``, ``success_distance`` and ``metadata`` (with ``render_fps``,
-    the steps a second), makes its `Simulation`, and implements the methods at the end of this class. Cameras that its
-    model does not have are in ``free_cameras``.
+    the steps a second) and implements the methods at the end of this class. Cameras that its model does not have are in
+    ``free_cameras``.
 
     Observation: one camera's picture under its name, uint8 [image_size, image_size, 3] RGB, and ``proprio``,
     float32 [P]. Action: float32 [A]; what is beyond the bounds is clipped. Reward: 1 where the goal is met, else 0.
@@ -51,9 +51,6 @@ class MujocoGoalTask(gym.Env[dict[str, np.ndarray], np.ndarray], abc.ABC):
     ``distance_m``.
 
     Args:
-        simulation: the physics, with the model made by `jepa_envs.variation.load_model`.
-        actions: the A dimensions of an action.
-        states: the P dimensions of the proprioception.
         render_mode: None or ``"rgb_array"`` (`render` returns the camera's picture).
         image_size: height and width of the pictures in pixels.
         camera: name of the camera of the observation and of goal pictures; the first of ``cameras`` where None.
@@ -70,14 +67,10 @@ class MujocoGoalTask(gym.Env[dict[str, np.ndarray], np.ndarray], abc.ABC):
 
     def __init__(
         self,
-        simulation: Simulation,
-        actions: Sequence[Dim],
-        states: Sequence[Dim],
-        *,
-        render_mode: str | None,
-        image_size: int,
-        camera: str | None,
-        variation: str | Sequence[str],
+        render_mode: str | None = None,
+        image_size: int = 64,
+        camera: str | None = None,
+        variation: str | Sequence[str] = (),
     ):
         if render_mode not in (None, *self.metadata["render_modes"]):
             raise ValueError(f"render_mode is {render_mode!r}, expected None or 'rgb_array'")
@@ -88,11 +81,12 @@ class MujocoGoalTask(gym.Env[dict[str, np.ndarray], np.ndarray], abc.ABC):
         self.render_mode = render_mode
         self.image_size = int(image_size)
         self.camera = camera or self.cameras[0]
-        self._simulation = simulation
+        self._simulation, actions, states = self._build(variation)
         self._actions, self._states = tuple(actions), tuple(states)
-        self._renderer = Renderer(simulation.model, self.camera, self.image_size, self.free_cameras)
+        model = self._simulation.model
+        self._renderer = Renderer(model, self.camera, self.image_size, self.free_cameras)
         kinds = parse(variation)
-        self._variation = Variation(simulation.model, kinds) if kinds else None
+        self._variation = Variation(model, kinds) if kinds else None
         self._appearance: Appearance | None = None
         self.action_space = gym.spaces.Box(*_bounds(self._actions))
         self.observation_space = gym.spaces.Dict(
@@ -101,7 +95,7 @@ class MujocoGoalTask(gym.Env[dict[str, np.ndarray], np.ndarray], abc.ABC):
                 "proprio": self._proprio_space(),
             }
         )
-        self._goal = self._judged(simulation.data)
+        self._goal = self._judged(self._simulation.data)
 
     # -- Gymnasium ------------------------------------------------------------------------------------------------
 
@@ -293,6 +287,13 @@ class MujocoGoalTask(gym.Env[dict[str, np.ndarray], np.ndarray], abc.ABC):
     def _proprio_space(self) -> gym.spaces.Box:
         """Bounds that no proprioception exceeds; those of the contract unless a task knows better."""
         return gym.spaces.Box(*_bounds(self._states))
+
+    @abc.abstractmethod
+    def _build(self, variation: str | Sequence[str]) -> tuple[Simulation, Sequence[Dim], Sequence[Dim]]:
+        """The physics, in a state that makes sense, the A dimensions of an action and the P of the proprioception.
+
+        Where the look may vary, `jepa_envs.variation.load_model` makes the model.
+        """
 
     @abc.abstractmethod
     def _act(self, action: np.ndarray) -> None:

@@ -58,9 +58,9 @@ class Rooms(Simulation):
         Raises:
             ValueError: the agent is in a wall.
         """
-        position = values["qpos"] / UNIT
-        if not is_free(position, RADIUS - GRAZE):
-            raise ValueError(f"the agent at ({position[0]:.1f}, {position[1]:.1f}) is in a wall, expected inside a room")
+        x, y = values["qpos"] / UNIT
+        if not is_free(np.array([x, y]), RADIUS - GRAZE):
+            raise ValueError(f"the agent at ({x:.1f}, {y:.1f}) is in a wall, expected inside a room")
 
 
 class TwoRoomsEnv(MujocoGoalTask):
@@ -82,25 +82,7 @@ class TwoRoomsEnv(MujocoGoalTask):
     cameras = ("top", "tilted")
     success_distance = 4.5 * UNIT
     metadata = {"render_modes": ["rgb_array"], "render_fps": round(1 / CONTROL_PERIOD)}
-
-    def __init__(
-        self,
-        render_mode: str | None = None,
-        image_size: int = 64,
-        camera: str | None = None,
-        variation: str | Sequence[str] = (),
-    ):
-        self._rooms = Rooms(load_model(SCENE, variation), self.name)
-        self._rooms.place(np.array([17.0, 30.0]))
-        super().__init__(
-            self._rooms,
-            [Dim(f"d{axis}", "cm", -MAX_STEP, MAX_STEP, "board", integrates=axis) for axis in "xy"],
-            [Dim(axis, "cm", INSIDE[0] + RADIUS, INSIDE[1] - RADIUS, "board") for axis in "xy"],
-            render_mode=render_mode,
-            image_size=image_size,
-            camera=camera,
-            variation=variation,
-        )
+    _simulation: Rooms
 
     def state_at(self, position: Sequence[float]) -> State:
         """The state with the agent at (x, y), units.
@@ -111,22 +93,28 @@ class TwoRoomsEnv(MujocoGoalTask):
         values = np.asarray(position, float)
         if values.shape != (2,) or not np.all(np.isfinite(values)):
             raise ValueError(f"position is {values.tolist()}, expected x, y")
-        state = self._rooms.state_after(lambda: self._rooms.place(values))
-        self._rooms.data_of(state)  # checks that it is free
+        state = self._simulation.state_after(lambda: self._simulation.place(values))
+        self._simulation.data_of(state)  # checks that it is free
         return state
+
+    def _build(self, variation: str | Sequence[str]) -> tuple[Rooms, list[Dim], list[Dim]]:
+        rooms = Rooms(load_model(SCENE, variation), self.name)
+        rooms.place(np.array([17.0, 30.0]))
+        actions = [Dim(f"d{axis}", "cm", -MAX_STEP, MAX_STEP, "board", integrates=axis) for axis in "xy"]
+        return rooms, actions, [Dim(axis, "cm", INSIDE[0] + RADIUS, INSIDE[1] - RADIUS, "board") for axis in "xy"]
 
     def _proprio_space(self) -> gym.spaces.Box:
         return gym.spaces.Box(0.0, BOARD, (2,), np.float32)
 
     def _act(self, action: np.ndarray) -> None:
-        self._rooms.step(action)
+        self._simulation.step(action)
 
     def _proprio(self, data: mujoco.MjData) -> np.ndarray:
-        return self._rooms.position_of(data)
+        return self._simulation.position_of(data)
 
     def _judged(self, data: mujoco.MjData) -> np.ndarray:
         """The agent's position [2], units."""
-        return self._rooms.position_of(data).copy()
+        return self._simulation.position_of(data).copy()
 
     def _distance(self, judged: np.ndarray, goal: np.ndarray) -> float:
         return UNIT * float(np.linalg.norm(judged - goal))

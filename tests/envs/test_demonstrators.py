@@ -33,7 +33,8 @@ def test_expert_arrives_within_twenty_steps_from_fifty_starts() -> None:
 def test_expert_goes_straight() -> None:
     start = np.array([0.36, -0.2, 0.15, 0.0])
     way = np.array([0.24, 0.4, 0.1, 0.0])
-    action = task().make_demonstrator("expert", np.random.default_rng(0)).act({"target": start}, {"target": start + way})
+    expert = task().make_demonstrator("expert", np.random.default_rng(0))
+    action = expert.act({"target": start}, {"target": start + way})
     np.testing.assert_allclose(action / np.linalg.norm(action), way / np.linalg.norm(way), atol=1e-6)
     assert action.max() == pytest.approx(0.05)
 

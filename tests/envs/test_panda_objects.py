@@ -157,7 +157,7 @@ def test_starts_and_goals_are_as_the_task_says(name: str) -> None:
     way = np.array([np.linalg.norm(place(goal) - place(start)) for start, goal in pairs])
     heights = np.array([[place(state)[2] for state in both] for both in pairs]) - env._shape.half_height
     on_table = np.abs(heights) < 0.001
-    held = np.array([[env._judged(env._table.data_of(state))[3] for state in both] for both in pairs], bool)
+    held = np.array([[env._judged(env._simulation.data_of(state))[3] for state in both] for both in pairs], bool)
     closedness = np.array([[state["target"][4] for state in both] for both in pairs])
     if name == "panda_grasp":
         assert np.all(on_table[:, 0]) and np.all(held == [False, True]) and np.all(closedness[:, 0] == 0)
@@ -188,7 +188,7 @@ def test_subgoals_are_grasped_near_and_placed(name: str, rotation: bool) -> None
     np.testing.assert_allclose(place(grasped), place(start) + lift, atol=0.003)
     np.testing.assert_allclose(place(near), place(goal) + lift, atol=0.003)
     for state in (grasped, near):
-        assert env._judged(env._table.data_of(state))[3] and not env.is_success(state, goal)
+        assert env._judged(env._simulation.data_of(state))[3] and not env.is_success(state, goal)
     pictures = [env.render_goal(state).astype(int) for state in (start, grasped, near, placed)]
     for before, after in zip(pictures, pictures[1:]):
         assert (np.abs(after - before).max(-1) > 30).sum() > 50
@@ -214,8 +214,8 @@ def test_impossible_goals_are_refused(name: str) -> None:
         with_object(goal, [0.5, 0.0, 0.9]),
         goal | {"target": [0.9, 0.0, 0.2, 0.0, 0.0]},
     ):
-        ask = env.render_goal, lambda goal: env.reset(options={"goal_state": goal}), lambda goal: env.distance(start, goal)
-        for refuse in ask:
+        reset, measure = lambda goal: env.reset(options={"goal_state": goal}), lambda goal: env.distance(start, goal)
+        for refuse in (env.render_goal, reset, measure):
             with pytest.raises(ValueError, match=r"object's centre is at|outside the workspace") as caught:
                 refuse(wrong)
             assert "\n" not in str(caught.value)
@@ -242,7 +242,7 @@ def test_the_front_camera_sees_the_object_all_over_the_mat(name: str) -> None:
 def test_experts_succeed_and_stay_there(name: str, rotation: bool) -> None:
     """Simulated without pictures; `scripts/demonstrator_success.py` does it for 200 starts."""
     env = task(name, rotation)
-    table = env._table
+    table = env._simulation
     for seed in range(3):
         start, goal = pair(env, seed)
         expert = env.make_demonstrator("expert", np.random.default_rng(seed))
@@ -255,7 +255,7 @@ def test_experts_succeed_and_stay_there(name: str, rotation: bool) -> None:
 @pytest.mark.parametrize("name", TASKS)
 def test_noisy_experts_and_explorers_move_the_object_in_ways_of_their_own(name: str) -> None:
     env = task(name)
-    table = env._table
+    table = env._simulation
     for kind, least in (("noisy", 0.03), ("explore", 0.05)):
         moved, ends = [], []
         for seed in range(5):

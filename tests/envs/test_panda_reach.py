@@ -99,7 +99,7 @@ def test_starts_and_goals_fill_the_workspace_apart_from_each_other(env: PandaRea
 
 def test_success_is_two_and_a_half_centimetres(env: PandaReachEnv) -> None:
     def state_at(x: float) -> dict:
-        env._panda.place(np.array([x, 0.0, 0.25, 0.5]))
+        env._simulation.place(np.array([x, 0.0, 0.25, 0.5]))
         return env.state()
 
     goal, near, far = state_at(0.5), state_at(0.5249), state_at(0.5251)
@@ -142,7 +142,7 @@ def test_the_camera_sees_hand_and_shadow_from_all_corners_and_every_motion(env: 
     """2.5 cm along any axis changes many pixels, at each corner of the workspace."""
     for corner in itertools.product((0.0, 1.0), repeat=3):
         pose = np.append(LOW[:3] + np.array(corner) * (HIGH - LOW)[:3], 0.5)
-        env._panda.place(pose)
+        env._simulation.place(pose)
         picture = env.observe()["front"].astype(int)
         red, green, blue = np.moveaxis(picture, -1, 0)
         assert ((red > 120) & (green < 0.62 * red) & (blue < 40)).sum() >= 25, f"hand at {pose}"
@@ -150,6 +150,6 @@ def test_the_camera_sees_hand_and_shadow_from_all_corners_and_every_motion(env: 
         for axis in range(3):
             moved = pose.copy()
             moved[axis] += 0.025 * (1 - 2 * corner[axis])
-            env._panda.place(moved)
+            env._simulation.place(moved)
             change = np.abs(env.observe()["front"].astype(int) - picture).max(-1) > 30
             assert change.sum() >= 25, f"axis {axis} at {pose}"

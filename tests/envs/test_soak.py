@@ -32,17 +32,20 @@ def test_actions_at_the_bounds_do_no_harm(
     assert f"{task}: 1500 steps, " in capsys.readouterr().out
 
 
-def test_harm_is_seen(soak: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+def test_harm_is_seen(
+    soak: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
     """A simulation that is thrown far out raises MuJoCo's warning, and its observation leaves its bounds."""
+    monkeypatch.chdir(tmp_path)  # where MuJoCo writes its warnings down
     env = jepa_envs.make("two_rooms", image_size=16).unwrapped
-    step = env._rooms.step
+    step = env._simulation.step
 
     def thrown(displacement: np.ndarray) -> None:
         step(displacement)
-        env._rooms.data.qpos[0] = np.nan
-        env._rooms.step = lambda displacement: step(displacement)
+        env._simulation.data.qpos[0] = np.nan
+        env._simulation.step = lambda displacement: step(displacement)
 
-    env._rooms.step = thrown
+    env._simulation.step = thrown
     found = soak.soak(env, 30, seed=0)
     assert found["not_finite"] >= 1 and found["warnings"] >= 1
     monkeypatch.setattr(soak, "soak", lambda env, steps, seed: found)

@@ -56,7 +56,8 @@ def either(request: pytest.FixtureRequest) -> Iterator[MujocoGoalTask]:
 def test_passes_gymnasiums_checker(task: str, variation: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        warnings.filterwarnings("ignore", ".*we recommend using a symmetric and normalized space")  # not in physical units
+        # Not in physical units:
+        warnings.filterwarnings("ignore", ".*we recommend using a symmetric and normalized space")
         env = gym.make(jepa_envs.TASKS[task], render_mode="rgb_array", variation=variation).unwrapped
         check_env(env)
         env.close()
@@ -74,7 +75,8 @@ def test_the_contract_fits_the_spaces(env: MujocoGoalTask) -> None:
     np.testing.assert_allclose(contract.action_low, env.action_space.low, rtol=1e-6)
     observation, _ = env.reset(seed=0)
     assert observation[contract.camera.name].shape == (contract.camera.height, contract.camera.width, 3)
-    assert np.all(observation["proprio"] >= contract.state_low) and np.all(observation["proprio"] <= contract.state_high)
+    proprio = observation["proprio"]
+    assert np.all(proprio >= contract.state_low) and np.all(proprio <= contract.state_high)
 
 
 def test_every_camera_can_be_chosen(env: MujocoGoalTask) -> None:

@@ -109,15 +109,8 @@ class AdaptedTask(MujocoGoalTask):
         self._reset(env, 0)
         simulation = EnvSimulation(env, name, initial, model)
         self.metadata = {"render_modes": ["rgb_array"], "render_fps": self._rate(simulation)}
-        super().__init__(
-            simulation,
-            actions,
-            states,
-            render_mode=render_mode,
-            image_size=image_size,
-            camera=camera,
-            variation=(),
-        )
+        self._built = simulation, actions, states
+        super().__init__(render_mode, image_size, camera)
         if (found := np.shape(self._proprio(simulation.data))) != (len(states),):
             raise ValueError(f"task {name}: proprio gives shape {found}, expected ({len(states)},), one for each state")
         if object_position is not None and ((found := np.size(object_position(self._inner))) == 0 or found % 3):
@@ -159,6 +152,9 @@ class AdaptedTask(MujocoGoalTask):
         self._simulation.settle()
 
     # -- what the base asks for -----------------------------------------------------------------------------------
+
+    def _build(self, variation: str | Sequence[str]) -> tuple[EnvSimulation, Sequence[Dim], Sequence[Dim]]:
+        return self._built
 
     def _begin(self, start: State, goal_state: State) -> None:
         super()._begin(start, goal_state)
