@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from jepa_envs.goal_image import Demonstrator, State
+from jepa_envs.goal_image import State
 from jepa_envs.panda_object_demonstrators import HoldExpert
 from jepa_envs.panda_object_task import PandaObjectTask
 
@@ -24,6 +24,7 @@ class PandaGraspEnv(PandaObjectTask):
 
     name = "panda_grasp"
     success_distance = LEAST_LIFT  # upwards
+    expert = HoldExpert
 
     def _meets(self, judged: np.ndarray, goal: np.ndarray) -> bool:
         return bool(judged[3]) and judged[2] >= self._shape.half_height + LEAST_LIFT
@@ -33,6 +34,3 @@ class PandaGraspEnv(PandaObjectTask):
         start = self.state_with(self._draw_hand(rng, place, closedness=0.0), place, yaw)
         grip = self._standing(place) + np.array([0.0, 0.0, self._shape.grip_height + _GOAL_LIFT])
         return start, self.state_holding(grip, *self._grip_of(yaw))
-
-    def _expert(self, gain: float) -> Demonstrator:
-        return HoldExpert(self._shape, gain, self.rotation)

@@ -7,6 +7,7 @@ dimensions: x, y, z, yaw, closedness.
 
 from __future__ import annotations
 
+import abc
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +25,7 @@ _PALM = 0.0414  # how high the hand's lower side is above the point between the 
 _CARRY_HEIGHT = 0.06  # of a carried object's lower end
 _CLEARANCE = 0.02  # metres between fingertips and an object that they pass over
 _TIP = 0.009  # how far the fingers reach below the point between them
+_PLACED, _PUSHED = 0.012, 0.01  # metres from its goal at which the object is left there
 
 
 @dataclass(frozen=True)
@@ -157,39 +159,37 @@ def reach(shape: ObjectShape, yaw: float, along: np.ndarray) -> float:
     return shape.half_width * corner + float(FINGER_HALF @ np.abs(along))
 
 
-class HoldExpert:
-    """Grasps the object and brings it to the goal's place, in the hand.
+class ObjectExpert(abc.ABC):
+    """Base of the experts, which know how to get from any scene to that of the goal.
 
-    Args:
-        shape: of the object.
-        gain: share of the remaining way that a step goes.
-        rotation: whether the hand may turn.
+    Args: as `Skills`.
     """
 
     def __init__(self, shape: ObjectShape, gain: float, rotation: bool):
         self._skills = Skills(shape, gain, rotation)
 
     def act(self, state: State, goal_state: State) -> np.ndarray:
-        scene, goal = Scene.of(state), Scene.of(goal_state)
+        return self._step(Scene.of(state), Scene.of(goal_state))
+
+    @abc.abstractmethod
+    def _step(self, scene: Scene, goal: Scene) -> np.ndarray:
+        """The next action [5]."""
+
+
+class HoldExpert(ObjectExpert):
+    """Grasps the object and brings it to the goal's place, in the hand."""
+
+    def _step(self, scene: Scene, goal: Scene) -> np.ndarray:
         if not self._skills.is_held(scene):
             return self._skills.grasp(scene)
         return self._skills.carry(scene, goal.centre, goal.hand[3])
 
 
-class PlaceExpert:
-    """Picks the object up, puts it down at its goal and takes the hand to its own.
+class PlaceExpert(ObjectExpert):
+    """Picks the object up, puts it down at its goal and takes the hand to its own."""
 
-    Args:
-        tolerance: metres from the goal at which the object is left there.
-        others: as `HoldExpert`.
-    """
-
-    def __init__(self, shape: ObjectShape, gain: float, rotation: bool, tolerance: float = 0.012):
-        self._skills, self._tolerance = Skills(shape, gain, rotation), tolerance
-
-    def act(self, state: State, goal_state: State) -> np.ndarray:
-        scene, goal = Scene.of(state), Scene.of(goal_state)
-        there = np.linalg.norm(scene.centre[:2] - goal.centre[:2]) < self._tolerance
+    def _step(self, scene: Scene, goal: Scene) -> np.ndarray:
+        there = np.linalg.norm(scene.centre[:2] - goal.centre[:2]) < _PLACED
         if there and scene.centre[2] < self._skills.shape.half_height + 0.004:
             return self._skills.release(scene, goal.hand)
         if self._skills.is_held(scene):
@@ -197,20 +197,11 @@ class PlaceExpert:
         return self._skills.grasp(scene)
 
 
-class PushExpert:
-    """Pushes the object to its goal with closed fingers and takes the hand to its own.
+class PushExpert(ObjectExpert):
+    """Pushes the object to its goal with closed fingers and takes the hand to its own."""
 
-    Args:
-        tolerance: metres from the goal at which the object is left there.
-        others: as `HoldExpert`.
-    """
-
-    def __init__(self, shape: ObjectShape, gain: float, rotation: bool, tolerance: float = 0.01):
-        self._skills, self._tolerance = Skills(shape, gain, rotation), tolerance
-
-    def act(self, state: State, goal_state: State) -> np.ndarray:
-        scene, goal = Scene.of(state), Scene.of(goal_state)
-        if np.linalg.norm(scene.centre[:2] - goal.centre[:2]) < self._tolerance:
+    def _step(self, scene: Scene, goal: Scene) -> np.ndarray:
+        if np.linalg.norm(scene.centre[:2] - goal.centre[:2]) < _PUSHED:
             return self._skills.leave(scene, goal.hand)
         return self._skills.push(scene, goal.centre[:2])
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import abc
 from collections.abc import Callable, Sequence
 from typing import ClassVar
 
@@ -13,7 +12,7 @@ from jepa_envs.demonstrators import ColouredNoise, NoisyExpert
 from jepa_envs.gl import mujoco
 from jepa_envs.goal_image import LEAST_MOVE, Demonstrator, State
 from jepa_envs.panda import CONTROL_PERIOD, pose_dims
-from jepa_envs.panda_object_demonstrators import BOUND, ObjectExplorer, Selected
+from jepa_envs.panda_object_demonstrators import BOUND, ObjectExpert, ObjectExplorer, Selected
 from jepa_envs.panda_tabletop import HIGH, LOW, ObjectName, ObjectShape, Tabletop, object_position, object_tilt
 from jepa_envs.task import Dim, MujocoGoalTask
 
@@ -48,6 +47,7 @@ class PandaObjectTask(MujocoGoalTask):
     cameras = ("front", "left", "top")
     metadata = {"render_modes": ["rgb_array"], "render_fps": round(1 / CONTROL_PERIOD)}
     default_object: ClassVar[ObjectName] = "cup"
+    expert: ClassVar[type[ObjectExpert]]
     _simulation: Tabletop
 
     def __init__(
@@ -154,7 +154,7 @@ class PandaObjectTask(MujocoGoalTask):
         bound = BOUND[self._used]
 
         def expert(gain: float) -> Demonstrator:
-            return Selected(self._expert(gain), self._used)
+            return Selected(self.expert(self._shape, gain, self.rotation), self._used)
 
         def noisy(rng: np.random.Generator) -> Demonstrator:
             noise = ColouredNoise(rng, (rng.uniform(0.1, 1.0) * _NOISE * BOUND)[self._used], correlation=0.7)
@@ -165,9 +165,3 @@ class PandaObjectTask(MujocoGoalTask):
             "noisy": noisy,
             "explore": lambda rng: Selected(ObjectExplorer(rng, self._shape, self.rotation), self._used),
         }
-
-    # -- what a task adds -----------------------------------------------------------------------------------------
-
-    @abc.abstractmethod
-    def _expert(self, gain: float) -> Demonstrator:
-        """A new expert with actions [5] that goes the share ``gain`` of what is left of its way in a step."""

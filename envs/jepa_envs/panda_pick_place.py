@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from jepa_envs.goal_image import Demonstrator, State
+from jepa_envs.goal_image import State
 from jepa_envs.panda_object_demonstrators import PlaceExpert
 from jepa_envs.panda_object_task import UPRIGHT, PandaObjectTask
 from jepa_envs.panda_tabletop import object_yaw
@@ -26,6 +26,7 @@ class PandaPickPlaceEnv(PandaObjectTask):
 
     name = "panda_pick_place"
     success_distance = 0.03  # metres
+    expert = PlaceExpert
 
     def subgoals(self, start: State, goal: State) -> list[State]:
         """Three states on the way from a start to a goal, each to be reached in turn: [grasped, near, placed].
@@ -63,6 +64,3 @@ class PandaPickPlaceEnv(PandaObjectTask):
         height = self._shape.half_height + self._shape.grip_height + _RETREAT
         hand = np.array([*goal_place, height, hand_yaw, 0.0])
         return start, self.state_with(hand, goal_place, hand_yaw + turn)
-
-    def _expert(self, gain: float) -> Demonstrator:
-        return PlaceExpert(self._shape, gain, self.rotation)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from jepa_envs.goal_image import Demonstrator, State
+from jepa_envs.goal_image import State
 from jepa_envs.panda_object_demonstrators import PushExpert, reach
 from jepa_envs.panda_object_task import UPRIGHT, PandaObjectTask
 
@@ -26,6 +26,7 @@ class PandaPushEnv(PandaObjectTask):
     name = "panda_push"
     default_object = "box"
     success_distance = 0.03  # metres
+    expert = PushExpert
 
     def _meets(self, judged: np.ndarray, goal: np.ndarray) -> bool:
         return self._distance(judged, goal) <= self.success_distance and judged[4] <= UPRIGHT
@@ -44,6 +45,3 @@ class PandaPushEnv(PandaObjectTask):
         start = self.state_with(self._draw_hand(rng, place, closedness=1.0), place, yaw)
         withdrawn = behind[1] - _BACK * along  # inside the workspace, as the shortest push begins no nearer
         return start, self.state_with(np.array([*withdrawn, _RAISED, 0.0, 1.0]), goal_place, yaw)
-
-    def _expert(self, gain: float) -> Demonstrator:
-        return PushExpert(self._shape, gain, self.rotation)

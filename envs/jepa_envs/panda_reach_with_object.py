@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from jepa_envs.goal_image import Demonstrator, State
+from jepa_envs.goal_image import State
 from jepa_envs.panda_object_demonstrators import HoldExpert
 from jepa_envs.panda_object_task import PandaObjectTask
 
@@ -23,6 +23,7 @@ class PandaReachWithObjectEnv(PandaObjectTask):
 
     name = "panda_reach_with_object"
     success_distance = 0.025  # metres
+    expert = HoldExpert
 
     def _meets(self, judged: np.ndarray, goal: np.ndarray) -> bool:
         return bool(judged[3]) and self._distance(judged, goal) <= self.success_distance
@@ -35,6 +36,3 @@ class PandaReachWithObjectEnv(PandaObjectTask):
             start, goal = rng.uniform(low, self._simulation.high, (2, 5))
             if np.linalg.norm(start[:3] - goal[:3]) >= LEAST_START_DISTANCE:
                 return self.state_holding(start[:3], start[3], turn), self.state_holding(goal[:3], goal[3], turn)
-
-    def _expert(self, gain: float) -> Demonstrator:
-        return HoldExpert(self._shape, gain, self.rotation)

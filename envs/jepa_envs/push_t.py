@@ -93,9 +93,7 @@ class PushTEnv(MujocoGoalTask):
 
     def object_moved(self, before: State, after: State) -> bool:
         """Whether the block moved by more than a unit or turned by more than a degree."""
-        old, new = (block_of(np.asarray(state["qpos"], float)) for state in (before, after))
-        turn = (new[2] - old[2] + np.pi) % (2 * np.pi) - np.pi
-        return bool(UNIT * max(np.linalg.norm(new[:2] - old[:2]), abs(np.rad2deg(turn))) > LEAST_MOVE)
+        return _apart(*(block_of(np.asarray(state["qpos"], float)) for state in (before, after))) > LEAST_MOVE
 
     def _build(self, variation: str | Sequence[str]) -> tuple[PushTBoard, list[Dim], list[Dim]]:
         board = PushTBoard(load_model(SCENE, variation), self.name)
@@ -122,8 +120,7 @@ class PushTEnv(MujocoGoalTask):
         return np.concatenate([agent_of(data.qpos), block_of(data.qpos)])
 
     def _distance(self, judged: np.ndarray, goal: np.ndarray) -> float:
-        turn = (judged[4] - goal[4] + np.pi) % (2 * np.pi) - np.pi
-        return UNIT * float(max(np.linalg.norm(judged[:4] - goal[:4]), abs(np.rad2deg(turn))))
+        return _apart(judged, goal)
 
     def _info(self) -> dict[str, Any]:
         return super()._info() | {"coverage": coverage(block_of(self._simulation.data.qpos), self._goal[2:])}
@@ -160,3 +157,9 @@ class PushTEnv(MujocoGoalTask):
             "noisy": noisy,
             "explore": lambda rng: absolute(PushExplorer(rng)),
         }
+
+
+def _apart(first: np.ndarray, second: np.ndarray) -> float:
+    """How far poses, each of coordinates and then an angle, are apart in either, metres; a degree counts as a unit."""
+    turn = (first[-1] - second[-1] + np.pi) % (2 * np.pi) - np.pi
+    return UNIT * float(max(np.linalg.norm(first[:-1] - second[:-1]), abs(np.rad2deg(turn))))
