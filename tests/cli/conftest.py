@@ -75,3 +75,13 @@ def rewrite_contract():
         write_checkpoint(path, change(normalised(task_contract())))
 
     return write
+
+
+@pytest.fixture
+def checkpoint_for(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Contract], Path]:
+    """Write a tiny checkpoint for the contract of any task."""
+
+    def write(contract: Contract) -> Path:
+        return write_checkpoint(tmp_path_factory.mktemp("model") / "own.safetensors", normalised(contract))
+
+    return write
