@@ -68,7 +68,7 @@ def drive(
         The state when it was saved; None where the window was closed.
 
     Raises:
-        TaskError: no window can be opened here, or there are more dimensions than keys.
+        TaskError: no window can be opened here, there are more dimensions than keys, or actions are no motions.
     """
     dims = task.contract.actions
     if len(dims) > len(PAIRS):
@@ -77,6 +77,13 @@ def drive(
             where=f"task {task.name}",
             expected=f"at most {len(PAIRS)} to drive by keys",
         )
+    for dim in dims:
+        if not dim.low < 0 < dim.high:
+            raise TaskError(
+                f"has actions that are places, not motions: {dim.name} is {dim.low:g} to {dim.high:g} {dim.unit}",
+                where=f"task {task.name}",
+                mend="choose motions, if the task has them: --task-option action=relative for push_t",
+            )
     keys: queue.SimpleQueue[str] = queue.SimpleQueue()
     task.env.reset(options={"state": start, "goal_state": start})
     try:
@@ -111,7 +118,7 @@ def drive(
 
 def _action(dims: Sequence[Dim], dim: int, sign: int, share: float) -> np.ndarray:
     """float32 [A]: a share of one dimension's bound in one direction, or rest where ``sign`` is 0."""
-    action = np.clip(np.zeros(len(dims)), [d.low for d in dims], [d.high for d in dims]).astype(np.float32)
+    action = np.zeros(len(dims), np.float32)
     if sign:
         action[dim] = share * (dims[dim].high if sign > 0 else dims[dim].low)
     return action

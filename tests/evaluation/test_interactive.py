@@ -113,6 +113,18 @@ def test_each_pair_of_keys_drives_its_dimension_both_ways(monkeypatch):
     np.testing.assert_allclose(actions[1::2], -half, rtol=1e-6)
 
 
+def test_actions_that_are_places():
+    with Task("push_t", 16) as task:
+        start, _ = task.env.sample_start_and_goal(np.random.default_rng(0))
+        with pytest.raises(TaskError, match="push_t: has actions that are places.*--task-option action=relative"):
+            drive(task, start, print)
+    with Task("push_t", 16, options={"action": "relative"}) as task:
+        window = Window(task, ["=", "left", "enter"])
+        state = drive(task, start, lambda line: None, window.open)
+        before, after = task.proprioception(start), task.proprioception(state)
+        assert after[0] < before[0] - 1 and after[1] == pytest.approx(before[1], abs=1)
+
+
 def test_too_many_dimensions_and_no_window(task, monkeypatch):
     start = task.env.state_at((20.0, 30.0))
 
