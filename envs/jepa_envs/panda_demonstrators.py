@@ -12,6 +12,8 @@ from jepa_envs.demonstrators import ColouredNoise
 from jepa_envs.goal_image import State
 from jepa_envs.panda import HIGH, LOW
 
+_BOUNCE = 0.8  # probability that an explorer bounces off a face of the workspace rather than pushing at it
+
 
 class ReachExpert:
     """Drives straight to the goal, a share of what is left in each step, as far as the bounds allow.
@@ -39,16 +41,15 @@ class WorkspaceExplorer:
     Args:
         rng: source of randomness; also draws this episode's smoothness and speed.
         bound: largest action [4].
-        bounce: probability of bouncing off a face rather than pushing at it.
     """
 
-    def __init__(self, rng: np.random.Generator, bound: np.ndarray, bounce: float = 0.8):
-        self._rng, self._bound, self._bounce = rng, bound, bounce
+    def __init__(self, rng: np.random.Generator, bound: np.ndarray):
+        self._rng, self._bound = rng, bound
         self._noise = ColouredNoise(rng, rng.uniform(0.5, 1.0) * bound, correlation=rng.uniform(0.5, 0.95))
 
     def act(self, state: State, goal_state: State) -> np.ndarray:
         action = np.clip(self._noise.next(), -self._bound, self._bound)
         after = np.asarray(state["target"]) + action
-        turned = ((after < LOW) | (after > HIGH)) & (self._rng.random(4) < self._bounce)
+        turned = ((after < LOW) | (after > HIGH)) & (self._rng.random(4) < _BOUNCE)
         self._noise.turn(turned)
         return np.where(turned, -action, action).astype(np.float32)

@@ -21,6 +21,9 @@ _INERTIA = 3000.0  # of the block, for a mass of 1
 _ARM = 57.0  # units that count as much as a radian: 20 degrees as much as 20 units
 _AT_ORIGIN = np.zeros(3)
 _SAFE = AGENT_RADIUS + 5.0  # units from the block at which the agent passes it
+_STRIDE = 22.0  # units that the expert walks in a step
+_GOOD_ENOUGH = 5.0  # units (and degrees) from its goal at which the expert leaves the block alone
+_AT_BLOCK = 0.7  # share of an explorer's places that are on the block or near it
 
 # Where to push, in the block's frame: points [C, 2] on its outline and normals [C, 2] that point into it.
 _FACES = (
@@ -78,14 +81,9 @@ class PushExpert:
     It chooses where to push by how much nearer a push there brings the block in the time that it takes, with the way
     around the block; pushes until that push brings it no nearer; and so on. The model behind it is the frictionless
     quasi-static one, so that it has to look again and again.
-
-    Args:
-        stride: units that the agent walks in a step.
-        good_enough: units (and degrees) from its goal at which the block is left alone.
     """
 
-    def __init__(self, stride: float = 22.0, good_enough: float = 5.0):
-        self._stride, self._good_enough = stride, good_enough
+    def __init__(self):
         self._pushing: int | None = None
 
     def act(self, state: State, goal_state: State) -> np.ndarray:
@@ -94,7 +92,7 @@ class PushExpert:
         turn = rotation(block[2])
         here = (agent - block[:2]) @ turn  # in the block's frame, like all that follows
         error = self._error(block, goal_block)
-        if np.linalg.norm(error * (1, 1, _ARM)) <= self._good_enough:
+        if np.linalg.norm(error * (1, 1, _ARM)) <= _GOOD_ENOUGH:
             self._pushing = None
             there = self._walk(here, (goal_agent - block[:2]) @ turn)
         else:
@@ -129,7 +127,7 @@ class PushExpert:
         lengths = np.clip(lengths, 0, None)
         after = np.linalg.norm((error - lengths[:, None] * _TWISTS) * scale, axis=1)
         gain = np.linalg.norm(error * scale) - after
-        time = self._ways(here)[0] / self._stride + lengths / 6 + 4
+        time = self._ways(here)[0] / _STRIDE + lengths / 6 + 4
         return int(np.argmax(gain / time))
 
     def _ways(self, here: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -154,7 +152,7 @@ class PushExpert:
             total = first[:, None] + _AROUND + last[None]
             there = _CORNERS[int(total.min(1).argmin())]
         way = there - here
-        return here + way * min(2.5, 2.5 * self._stride / max(np.linalg.norm(way), 1e-6))
+        return here + way * min(2.5, 2.5 * _STRIDE / max(np.linalg.norm(way), 1e-6))
 
 
 class PushExplorer:
@@ -162,18 +160,17 @@ class PushExplorer:
 
     Args:
         rng: source of randomness.
-        at_block: share of the places that are on the block or near it.
     """
 
-    def __init__(self, rng: np.random.Generator, at_block: float = 0.7):
-        self._rng, self._at_block = rng, at_block
+    def __init__(self, rng: np.random.Generator):
+        self._rng = rng
         self._stride = rng.uniform(10.0, 40.0)
         self._place: np.ndarray | None = None
 
     def act(self, state: State, goal_state: State) -> np.ndarray:
         agent, block = _poses(state)
         if self._place is None or np.linalg.norm(self._place - agent) < 15.0 or self._rng.random() < 0.05:
-            if self._rng.random() < self._at_block:
+            if self._rng.random() < _AT_BLOCK:
                 centre = block[:2] + rotation(block[2]) @ CENTRE_OF_MASS
                 self._place = centre + self._rng.normal(0.0, 40.0, 2)
             else:

@@ -8,6 +8,7 @@ from jepa_envs.goal_image import State
 from jepa_envs.two_rooms_layout import DOOR, GRAZE, INSIDE, MAX_STEP, RADIUS, UNIT, WALL, is_free
 
 _DOOR_Y = DOOR.mean()
+_KNOWING = 0.6  # share of an explorer's places to which it goes as one who knows the door
 _TOUCH = RADIUS - 1.5 * GRAZE  # an agent outside of the doorway is farther from the wall than this
 _SLACK = (DOOR[1] - DOOR[0]) / 2 - RADIUS  # units off the door's middle at which the agent still fits through
 
@@ -32,11 +33,10 @@ class RoomsExplorer:
 
     Args:
         rng: source of randomness.
-        knowing: share of the places to which it goes as one who knows the door.
     """
 
-    def __init__(self, rng: np.random.Generator, knowing: float = 0.6):
-        self._rng, self._knowing = rng, knowing
+    def __init__(self, rng: np.random.Generator):
+        self._rng = rng
         self._haste = rng.uniform(0.4, 1.0)
         self._new_place()
 
@@ -53,7 +53,7 @@ class RoomsExplorer:
         self._place = self._rng.uniform(*INSIDE, 2)
         while not is_free(self._place):
             self._place = self._rng.uniform(*INSIDE, 2)
-        self._knows = self._rng.random() < self._knowing
+        self._knows = self._rng.random() < _KNOWING
 
 
 def next_place(here: np.ndarray, goal: np.ndarray) -> np.ndarray:

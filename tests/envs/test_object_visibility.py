@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-
 import jepa_envs
 import numpy as np
 import pytest
+from script import load_script
 
-_SPEC = importlib.util.spec_from_file_location(
-    "object_visibility", Path(__file__).parents[2] / "scripts" / "object_visibility.py"
-)
-script = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(script)
+Visibility = load_script("object_visibility").Visibility
 
 
 def test_what_the_arm_hides_is_counted() -> None:
     """The hand is above the object, beside it, and between it and the camera above."""
     env = jepa_envs.make("panda_push").unwrapped
-    visibility = script.Visibility(env)
+    visibility = Visibility(env)
     place = [0.5, 0.0]
     above, beside = env.state_with([0.5, 0.0, 0.3, 0, 1], place), env.state_with([0.5, 0.2, 0.2, 0, 1], place)
     half = env.state_with([0.5, 0.1, 0.3, 0, 1], place)
@@ -34,7 +28,7 @@ def test_what_the_arm_hides_is_counted() -> None:
 @pytest.mark.parametrize("task", ["panda_push", "panda_push_cup"])
 def test_the_goals_of_pushing_show_the_object(task: str, camera: str) -> None:
     env = jepa_envs.make(task).unwrapped
-    visibility = script.Visibility(env)
+    visibility = Visibility(env)
     goals = [env.sample_start_and_goal(np.random.default_rng(seed))[1] for seed in range(20)]
     assert min(visibility.share(goal, camera) for goal in goals) > 0.8
     visibility.close()

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import functools
-import importlib.util
 import json
 import sys
-from pathlib import Path
 
 import gymnasium as gym
 import jepa_envs
@@ -18,11 +16,11 @@ from jepa_envs.panda_pick_place import PandaPickPlaceEnv
 from jepa_envs.panda_push import PandaPushEnv
 from jepa_envs.panda_reach_with_object import PandaReachWithObjectEnv
 from scipy.spatial.transform import Rotation
+from script import load_script
 
 TASKS = ("panda_grasp", "panda_reach_with_object", "panda_pick_place", "panda_push")
 OTHERS = ("panda_grasp_box", "panda_reach_with_object_box", "panda_pick_place_box", "panda_push_cup")
 VARIANTS = [*((name, False) for name in TASKS + OTHERS), ("panda_pick_place_box", True), ("panda_grasp", True)]
-SCRIPT = Path(__file__).parents[2] / "scripts" / "demonstrator_success.py"
 
 
 @functools.cache
@@ -47,14 +45,6 @@ def with_object(state: dict, position: list[float] | None = None, euler: tuple[f
 
 def place(state: dict) -> np.ndarray:
     return np.array(state["qpos"][9:12])
-
-
-def script() -> object:
-    spec = importlib.util.spec_from_file_location("demonstrator_success", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 def test_objects_are_chosen_by_name_or_option() -> None:
@@ -274,7 +264,7 @@ def test_noisy_experts_and_explorers_move_the_object_in_ways_of_their_own(name: 
 
 
 def test_the_script_counts_successes_and_moves(capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
-    module = script()
+    module = load_script("demonstrator_success")
     env = jepa_envs.make("panda_reach_with_object", image_size=16).unwrapped
     run = module.run(env, "expert", seed=0, steps=12)
     assert run.success[-1] and not run.success[0] and run.first == run.success.tolist().index(True) + 1
