@@ -85,7 +85,8 @@ class GoalPicture:
         except FileNotFoundError as error:
             raise GoalError("there is no such file", where=path, expected="a goal picture", mend=_DRAW) from error
         except UnidentifiedImageError as error:
-            raise GoalError("is not a picture", where=path, expected="a PNG or another picture format") from error
+            expected = "a PNG or another picture format"
+            raise GoalError("is not a picture", where=path, expected=expected, mend=_DRAW) from error
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             reason = getattr(error, "strerror", None) or error
             raise GoalError(f"cannot be read as a picture ({reason})", where=path, mend=_DRAW) from error
@@ -128,7 +129,8 @@ def _rgb(picture: Image.Image, path: object) -> np.ndarray:
         picture = picture.convert("RGB")
     if picture.mode != "RGB":
         raise GoalError(
-            f"has pixel format {picture.mode!r}", where=path, expected="colour with 8 bits a channel (RGB)"
+            f"has pixel format {picture.mode!r}", where=path, expected="colour with 8 bits a channel (RGB)",
+            mend="take it in colour, and save it as RGB",
         )
     return np.array(ImageOps.exif_transpose(picture), np.uint8)
 
