@@ -26,7 +26,7 @@ VERBS = {
     "train": Verb("jepa_robot.cli.train", "Train the action-conditioned predictor on an encoder."),
     "data": Verb("jepa_robot.cli.data", "Look at, check and convert recorded trajectories of any known format."),
     "probe": Verb("jepa_robot.cli.probe", "Measure what a checkpoint's encoder keeps of the robot's state."),
-    "goal": Verb("jepa_robot.cli.goal", "Draw a goal picture of a task."),
+    "goal": Verb("jepa_robot.cli.goal", "Draw a goal picture of a task, or check one."),
     "plan": Verb("jepa_robot.cli.plan", "Move the arm of a task until its camera sees the goal picture."),
     "evaluate": Verb("jepa_robot.cli.evaluate", "Measure a checkpoint's success rate beside its baselines."),
     "info": Verb("jepa_robot.cli.info", "Print what a checkpoint was trained on and what it reaches."),

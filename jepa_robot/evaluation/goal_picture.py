@@ -60,8 +60,7 @@ class GoalPicture:
         Raises:
             OutputError: the name does not end in .png, or the file cannot be written.
         """
-        if Path(path).suffix.lower() != ".png":
-            raise OutputError("a goal picture is a PNG", where=path, mend="choose an output name that ends in .png")
+        require_png_name(path)
         info = PngInfo()
         if self.task is not None:
             data = {"format": FORMAT, "task": self.task, "camera": self.camera, "state": self.state}
@@ -115,6 +114,15 @@ class GoalPicture:
                 expected=f"{camera.width}x{camera.height}, as camera {camera.name!r} takes them",
                 mend="take it with that camera, or draw one with: jepa-robot goal",
             )
+
+
+def require_png_name(path: str | os.PathLike[str]) -> None:
+    """
+    Raises:
+        OutputError: the name does not end in .png.
+    """
+    if Path(path).suffix.lower() != ".png":
+        raise OutputError("a goal picture is a PNG", where=path, mend="choose an output name that ends in .png")
 
 
 def _rgb(picture: Image.Image, path: object) -> np.ndarray:

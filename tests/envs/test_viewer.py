@@ -90,7 +90,8 @@ def test_keys_are_glfw_s_and_mean_nothing_to_mujoco():
     for code, name in KEYS.items():
         constant = {"-": "MINUS", "=": "EQUAL"}.get(name, name.upper().replace(" ", "_"))
         assert code in (getattr(glfw, f"KEY_{constant}"), getattr(glfw, f"KEY_KP_{constant}", None))
-    shortcuts = {row[2] for row in (*mujoco.mjVISSTRING, *mujoco.mjRNDSTRING)} | {str(i) for i in range(mujoco.mjNGROUP)}
+    shortcuts = {row[2] for row in (*mujoco.mjVISSTRING, *mujoco.mjRNDSTRING)}
+    shortcuts |= {str(group) for group in range(mujoco.mjNGROUP)}
     assert not shortcuts & set(KEYS.values())
 
 

@@ -8,14 +8,16 @@ from pathlib import Path
 
 import click
 
+from jepa_robot.cli.lazy import EPILOG
 from jepa_robot.cli.options import checkpoint_option, json_option
 from jepa_robot.cli.report import table
 from jepa_robot.errors import ContractError, GoalError, OutputError
+from jepa_robot.evaluation.goal_picture import GoalPicture, require_png_name
 
 DEFAULT_TASK = "panda_reach"
 
 
-@click.command("check")
+@click.command("check", epilog=EPILOG)
 @click.argument("picture", type=click.Path(path_type=Path))
 @checkpoint_option
 @click.option("--task", help="Task that it shall be a goal of.  [default: the picture's, else panda_reach]")
@@ -35,15 +37,16 @@ def check(picture: Path, checkpoint: str | None, task: str | None, fitted: Path 
 
     The exit code is 0 for a picture that can be used, 1 for one that cannot, and 2 where that cannot be told.
     """
-    if fitted is not None and fitted.exists():
-        raise OutputError("exists already", where=fitted, mend="choose another name for --fit")
+    if fitted is not None:
+        require_png_name(fitted)
+        if fitted.exists():
+            raise OutputError("exists already", where=fitted, mend="choose another name for --fit")
     try:
         picture.open("rb").close()
     except OSError as error:
         raise GoalError(f"cannot be read ({error.strerror})", where=picture, expected="a picture") from error
 
     from jepa_robot.evaluation.goal_check import check_goal, fit, unreadable  # loads torch
-    from jepa_robot.evaluation.goal_picture import GoalPicture
     from jepa_robot.models import load
     from jepa_robot.planning import build_planner
 

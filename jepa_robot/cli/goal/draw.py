@@ -14,7 +14,7 @@ import click
 from jepa_robot.cli.goal.check import DEFAULT_TASK
 from jepa_robot.cli.options import Option
 from jepa_robot.errors import ConfigError, GoalError, OutputError
-from jepa_robot.evaluation.goal_picture import GoalPicture, start_and_goal
+from jepa_robot.evaluation.goal_picture import GoalPicture, require_png_name, start_and_goal
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,9 @@ def draw(request: Request, output: Path | None, save_state: Path | None, force: 
         JepaRobotError: what is asked for is contradictory, impossible, or cannot be written.
     """
     _require_one_source(request)
+    # What cannot be right in the end is refused before anybody drives.
+    if output is not None:
+        require_png_name(output)
     for path in (output, save_state):
         if path is not None:
             _require_absent(path, force)
@@ -107,7 +110,7 @@ def _require_one_source(request: Request) -> None:
             if getattr(request, name) is not None:
                 raise ConfigError("is given without --data", where=f"--{name}", mend="add --data DATA, or leave it out")
     elif request.episode is None:
-        raise ConfigError("is missing", where="--episode", expected="which episode of --data: its number from 0, or name")
+        raise ConfigError("is missing", where="--episode", expected="an episode of --data: its number from 0, or name")
     elif request.task is not None or request.task_options:
         option = "--task" if request.task is not None else "--task-option"
         raise ConfigError("is given with --data", where=option, mend="leave it out: the recording says it")
