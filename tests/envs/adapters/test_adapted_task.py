@@ -181,6 +181,26 @@ def test_a_goal_that_cannot_be_made_is_an_error() -> None:
         drawn(make(goal=lambda task, rng: True), 0)  # goals that are their starts
 
 
+def test_whether_an_object_moved_is_read_from_two_states() -> None:
+    """By more than a millimetre; either of two objects; the simulation is left as it was."""
+    env = ToyEnv()
+    task = make(env, object_position=lambda env: np.append(env.data.body("shelf").xpos, env.data.body("cart").xpos))
+    start, _ = drawn(task, 0)
+    before = task.state()
+
+    def at(x: float) -> dict:
+        task.restore(start)
+        env.data.qpos[0] += x
+        return task.state()
+
+    states = {x: at(x) for x in (0.0, 0.0009, 0.0011, -0.5)}
+    task.restore(before)
+    assert [task.object_moved(states[0.0], states[x]) for x in states] == [False, False, True, True]
+    assert task.object_moved(states[-0.5], states[0.0]) is True
+    assert task.state() == before
+    assert make().object_moved(before, before) is None
+
+
 def test_marks_are_not_drawn_and_every_camera_is() -> None:
     def red(task: AdaptedTask) -> int:
         picture = task.observe()["above"].astype(int)
@@ -207,6 +227,8 @@ def test_marks_are_not_drawn_and_every_camera_is() -> None:
         ({"fixed": {}}, "1 actions, expected 2"),
         ({"states": []}, r"shape \(1,\), expected \(0,\)"),
         ({"steps_per_action": 0}, "steps_per_action is 0"),
+        ({"object_position": lambda env: np.zeros(2)}, "object_position gives 2 numbers, expected 3 for each object"),
+        ({"object_position": lambda env: np.zeros(0)}, "object_position gives 0 numbers"),
     ],
 )
 def test_what_does_not_fit_together_is_refused(changes: dict[str, Any], message: str) -> None:

@@ -89,6 +89,16 @@ def test_success_is_five_centimetres_of_gripper_or_object(name: str, what: str) 
     assert env.is_success(goal, goal) and not env.is_success(start, goal)
 
 
+@pytest.mark.parametrize("name", TASKS)
+def test_the_object_moves_where_there_is_one(name: str) -> None:
+    env = task(name)
+    start, goal = env.sample_start_and_goal(np.random.default_rng(0))
+    if name == "fetch_reach":
+        assert env.object_moved(start, goal) is None
+    else:
+        assert env.object_moved(start, goal) is True and env.object_moved(goal, goal) is False
+
+
 def test_a_goal_picture_from_a_file_is_the_same_in_another_process_and_has_no_mark() -> None:
     env, other = task("fetch_push"), jepa_envs.make("fetch_push").unwrapped
     _, goal = env.sample_start_and_goal(np.random.default_rng(2))

@@ -46,6 +46,16 @@ def test_the_expert_reaches_a_goal_that_it_made(name: str) -> None:
     assert steps < 100
 
 
+@pytest.mark.parametrize(
+    ("name", "moved"), [("metaworld_reach", None), ("metaworld_reach_wall", None), ("metaworld_door_open", True)]
+)
+def test_the_object_moves_where_one_is_to_be_moved(name: str, moved: bool | None) -> None:
+    env = task(name)
+    start, goal = env.sample_start_and_goal(np.random.default_rng(0))
+    assert env.object_moved(start, goal) is moved
+    assert not env.object_moved(goal, goal)
+
+
 def test_the_flag_is_the_environments_own_where_its_target_is_that_of_the_goal() -> None:
     env = task("metaworld_reach")
     start, goal = env.sample_start_and_goal(np.random.default_rng(0))
