@@ -16,6 +16,7 @@ class AdapterName:
         entry_point: makes it.
         kwargs: what the entry point is given.
         max_episode_steps: actions in an episode.
+        extra: of this distribution, which brings the package.
     """
 
     short_name: str
@@ -23,6 +24,7 @@ class AdapterName:
     entry_point: str
     kwargs: dict[str, Any]
     max_episode_steps: int
+    extra: str
 
 
 def _title(name: str) -> str:
@@ -46,18 +48,30 @@ _MAZES = {"umaze": 100, "open": 100, "medium": 200, "large": 200}
 
 NAMES: tuple[AdapterName, ...] = (
     *(
-        AdapterName(f"fetch_{task}", f"Fetch{_title(task)}", "jepa_envs.adapters.fetch:make", {"task": task}, 50)
+        AdapterName(
+            f"fetch_{task}", f"Fetch{_title(task)}", "jepa_envs.adapters.fetch:make", {"task": task}, 50, "fetch"
+        )
         for task in _FETCH
     ),
     *(
         AdapterName(
-            f"point_maze_{maze}", f"PointMaze{_title(maze)}", "jepa_envs.adapters.point_maze:make", {"maze": maze}, steps
+            f"point_maze_{maze}",
+            f"PointMaze{_title(maze)}",
+            "jepa_envs.adapters.point_maze:make",
+            {"maze": maze},
+            steps,
+            "pointmaze",
         )
         for maze, steps in _MAZES.items()
     ),
     *(
         AdapterName(
-            f"metaworld_{task}", f"Metaworld{_title(task)}", "jepa_envs.adapters.metaworld:make", {"task": task}, 100
+            f"metaworld_{task}",
+            f"Metaworld{_title(task)}",
+            "jepa_envs.adapters.metaworld:make",
+            {"task": task},
+            100,
+            "metaworld",
         )
         for task in METAWORLD
     ),

@@ -120,7 +120,7 @@ def test_without_registered_steps_they_are_asked_for(call, checkpoint_for):
         (":toys/Toy-v0", ["module '' cannot be imported"]),
         ("half:toys/Toy-v0", ["module 'half' cannot be imported (No module named 'something_missing')"]),
         ("broken:toys/Toy-v0", ["module 'broken' cannot be imported (ZeroDivisionError: division by zero)"]),
-        ("own_toys:toys/Bare-v0", ["is no goal-image task, as it lacks contract, observe", "is_success", "AdaptedTask"]),
+        ("own_toys:toys/Bare-v0", ["no goal-image task, as it lacks contract, observe", "is_success", "AdaptedTask"]),
     ],
 )
 @pytest.mark.parametrize("verb", ["collect", "goal", "evaluate"])

@@ -44,7 +44,8 @@ def test_options_change_the_task_and_are_recorded(call):
         made = reader.env_args
     assert made["env_kwargs"] == {"rotation": True}
     assert gym.make(made["env_name"], **made["env_kwargs"]).action_space.shape == (5,)
-    assert_refused(call("collect", *options("turning.h5", 9, task="panda_push")), "options {'rotation': True}, not None")
+    outcome = call("collect", *options("turning.h5", 9, task="panda_push"))
+    assert_refused(outcome, "was recorded with options {'rotation': True}, not None")
     assert call("collect", *chosen, "--episodes", 3, "--workers", 2)[0] == 0
     once = options("once.h5", 3, task="panda_push", **{"task-option": "rotation=true"})
     assert call("collect", *once)[0] == 0

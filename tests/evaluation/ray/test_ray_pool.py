@@ -121,5 +121,6 @@ def test_an_address_at_which_nobody_answers_is_an_error_at_once(monkeypatch):
         monkeypatch.setenv("RAY_ADDRESS", address)
         monkeypatch.setattr(ray, "is_initialized", lambda: False)
         monkeypatch.setattr(ray, "init", lambda **_: pytest.fail("it was asked to connect"))
-        with pytest.raises(ConfigError, match=f"RAY_ADDRESS={address}: there is no Ray cluster"), ray_cluster(RayWorkers()):
+        message = f"RAY_ADDRESS={address}: there is no Ray cluster"
+        with pytest.raises(ConfigError, match=message), ray_cluster(RayWorkers()):
             pass
