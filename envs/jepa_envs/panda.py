@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from jepa_envs.dim import Dim
 from jepa_envs.gl import mujoco
 from jepa_envs.ik import DifferentialIK
 from jepa_envs.simulation import Simulation
-from jepa_envs.task import Dim
 from jepa_envs.variation import load_model
 
 SCENE = Path(__file__).parent / "assets" / "panda_scene.xml"

@@ -9,12 +9,13 @@ import gymnasium as gym
 import numpy as np
 
 from jepa_envs.demonstrators import ColouredNoise, NoisyExpert
+from jepa_envs.dim import Dim
 from jepa_envs.gl import mujoco
 from jepa_envs.goal_image import LEAST_MOVE, Demonstrator, State
 from jepa_envs.panda import CONTROL_PERIOD, pose_dims
 from jepa_envs.panda_object_demonstrators import BOUND, ObjectExpert, ObjectExplorer, Selected
 from jepa_envs.panda_tabletop import HIGH, LOW, ObjectName, ObjectShape, Tabletop, object_position, object_tilt
-from jepa_envs.task import Dim, MujocoGoalTask
+from jepa_envs.task import MujocoGoalTask
 
 _POSE = (("x", "m"), ("y", "m"), ("z", "m"), ("yaw", "rad"), ("gripper", "1"))
 _NOISE = np.array([0.2, 0.2, 0.2, 0.2, 0.0])  # of noisy experts, as a share of the bounds: they do not drop things

@@ -8,11 +8,12 @@ import gymnasium as gym
 import numpy as np
 
 from jepa_envs.demonstrators import ColouredNoise, NoisyExpert
+from jepa_envs.dim import Dim
 from jepa_envs.gl import mujoco
 from jepa_envs.goal_image import Demonstrator, State
 from jepa_envs.panda import CONTROL_PERIOD, HIGH, LOW, SCENE, Panda, pose_dims
 from jepa_envs.panda_demonstrators import ReachExpert, WorkspaceExplorer
-from jepa_envs.task import Dim, MujocoGoalTask
+from jepa_envs.task import MujocoGoalTask
 from jepa_envs.variation import load_model
 
 ACTION_HIGH = np.array([0.05, 0.05, 0.05, 0.25], np.float32)  # dx, dy, dz metres; closedness

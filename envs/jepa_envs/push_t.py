@@ -9,6 +9,7 @@ import gymnasium as gym
 import numpy as np
 
 from jepa_envs.demonstrators import ColouredNoise, NoisyExpert
+from jepa_envs.dim import Dim
 from jepa_envs.gl import mujoco
 from jepa_envs.goal_image import LEAST_MOVE, Demonstrator, State
 from jepa_envs.push_t_board import (
@@ -24,7 +25,7 @@ from jepa_envs.push_t_board import (
     coverage,
 )
 from jepa_envs.push_t_demonstrators import PushExpert, PushExplorer, RelativeActions
-from jepa_envs.task import Dim, MujocoGoalTask
+from jepa_envs.task import MujocoGoalTask
 from jepa_envs.variation import load_model
 
 RELATIVE_BOUND = 100.0  # units

@@ -3,39 +3,19 @@
 from __future__ import annotations
 
 import abc
-import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
 
+from jepa_envs.dim import Dim, bounds
 from jepa_envs.gl import mujoco
 from jepa_envs.goal_image import Demonstrator, State
 from jepa_envs.renderer import FreeCamera, Renderer
 from jepa_envs.simulation import Simulation
 from jepa_envs.variation import Appearance, Variation, parse
 from jepa_envs.viewer import Viewer
-
-
-@dataclass(frozen=True)
-class Dim:
-    """One dimension of an action or of the proprioception, as the contract declares it.
-
-    ``integrates`` (actions only) names the proprioception that this action is added to.
-    """
-
-    name: str
-    unit: str
-    low: float
-    high: float
-    frame: str
-    integrates: str | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        bounds = {"low": round(float(self.low), 6), "high": round(float(self.high), 6)}
-        return dataclasses.asdict(self) | bounds | {"mean": None, "std": None}
 
 
 class MujocoGoalTask(gym.Env[dict[str, np.ndarray], np.ndarray], abc.ABC):
@@ -88,7 +68,7 @@ class MujocoGoalTask(gym.Env[dict[str, np.ndarray], np.ndarray], abc.ABC):
         kinds = parse(variation)
         self._variation = Variation(model, kinds) if kinds else None
         self._appearance: Appearance | None = None
-        self.action_space = gym.spaces.Box(*_bounds(self._actions))
+        self.action_space = gym.spaces.Box(*bounds(self._actions))
         self.observation_space = gym.spaces.Dict(
             {
                 self.camera: gym.spaces.Box(0, 255, (self.image_size, self.image_size, 3), np.uint8),
@@ -286,7 +266,7 @@ class MujocoGoalTask(gym.Env[dict[str, np.ndarray], np.ndarray], abc.ABC):
 
     def _proprio_space(self) -> gym.spaces.Box:
         """Bounds that no proprioception exceeds; those of the contract unless a task knows better."""
-        return gym.spaces.Box(*_bounds(self._states))
+        return gym.spaces.Box(*bounds(self._states))
 
     @abc.abstractmethod
     def _build(self, variation: str | Sequence[str]) -> tuple[Simulation, Sequence[Dim], Sequence[Dim]]:
@@ -318,8 +298,3 @@ class MujocoGoalTask(gym.Env[dict[str, np.ndarray], np.ndarray], abc.ABC):
     @abc.abstractmethod
     def _demonstrators(self) -> dict[str, Callable[[np.random.Generator], Demonstrator]]:
         """Makers of demonstrators by kind."""
-
-
-def _bounds(dims: Sequence[Dim]) -> tuple[np.ndarray, np.ndarray]:
-    """Lower and upper bounds, float32."""
-    return np.array([dim.low for dim in dims], np.float32), np.array([dim.high for dim in dims], np.float32)

@@ -9,10 +9,11 @@ import gymnasium as gym
 import numpy as np
 
 from jepa_envs.demonstrators import ColouredNoise, NoisyExpert
+from jepa_envs.dim import Dim
 from jepa_envs.gl import mujoco
 from jepa_envs.goal_image import Demonstrator, State
 from jepa_envs.simulation import Simulation
-from jepa_envs.task import Dim, MujocoGoalTask
+from jepa_envs.task import MujocoGoalTask
 from jepa_envs.two_rooms_demonstrators import DoorExpert, RoomsExplorer
 from jepa_envs.two_rooms_layout import BOARD, GRAZE, INSIDE, MAX_STEP, RADIUS, UNIT, WALL, is_free
 from jepa_envs.variation import load_model
