@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import re
 import sys
-from pathlib import Path
 
 import pytest
-
-SCRIPT = Path(__file__).parents[2] / "scripts" / "energy_map.py"
+from script import load_script
 
 
 @pytest.fixture
 def energy_map(monkeypatch, capsys):
-    spec = importlib.util.spec_from_file_location("energy_map", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = load_script("energy_map")
 
     def run(*args):
         monkeypatch.setattr(sys, "argv", ["energy_map.py", *map(str, args)])
