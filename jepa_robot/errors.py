@@ -39,6 +39,10 @@ class GoalError(JepaRobotError):
     """A goal picture cannot be used."""
 
 
+class NoveltyError(GoalError):
+    """A goal picture is unlike everything that the model was trained on."""
+
+
 class ConfigError(JepaRobotError):
     """An option, override or configuration value is wrong."""
 

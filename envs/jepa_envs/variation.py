@@ -33,7 +33,7 @@ def parse(variation: str | Sequence[str]) -> tuple[str, ...]:
     """
     if isinstance(variation, str):
         variation = KINDS if variation == "all" else [part.strip() for part in variation.split(",") if part.strip()]
-    unknown = sorted(set(variation) - set(KINDS))
+    unknown = [kind for kind in variation if kind not in KINDS]
     if unknown:
         raise ValueError(f"variation {unknown[0]!r} is unknown, expected 'all' or of {', '.join(KINDS)}")
     return tuple(kind for kind in KINDS if kind in variation)

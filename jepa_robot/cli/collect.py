@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 from tqdm import tqdm
 
-from jepa_robot.cli.options import SEED, Option, camera_option, json_option, task_options
+from jepa_robot.cli.options import SEED, Option, json_option, scene_options
 from jepa_robot.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -42,11 +42,7 @@ FEW_MOVES = 0.05
 )
 @click.option("--mix", default=DEFAULT_MIX, show_default=True, help="Share of each kind of demonstrator.")
 @click.option("--image-size", type=click.IntRange(min=16), help="Pixels; the task's own unless given.")
-@camera_option
-@task_options
-@click.option(
-    "--variation", help="Draw the scene's look for each episode: all, or some of light,colour,camera,distractors."
-)
+@scene_options()
 @click.option(
     "--compression",
     type=click.Choice(["blosc", "gzip", "none"]),
@@ -66,7 +62,7 @@ def command(
     image_size: int | None,
     camera: str | None,
     task_options: dict[str, Option],
-    variation: str | None,
+    variation: tuple[str, ...],
     compression: str,
     as_json: bool,
 ) -> None:
@@ -79,7 +75,7 @@ def command(
     from jepa_robot.evaluation.collection import collect
     from jepa_robot.evaluation.recipe import Recipe
 
-    recipe = Recipe(task, seed, steps, parse_mix(mix), image_size, parse_variation(variation), camera, task_options)
+    recipe = Recipe(task, seed, steps, parse_mix(mix), image_size, variation, camera, task_options)
     with contextlib.closing(_Progress(steps + 1)) as progress:
         summary = collect(output, recipe, episodes, parse_workers(workers), compression, progress)
     if summary.object_moves is not None and summary.object_moves < FEW_MOVES:
@@ -138,22 +134,6 @@ def parse_mix(text: str) -> dict[str, float]:
             raise ConfigError(f"{part!r} is no share", where="--mix", expected=f"KIND=SHARE,... such as {DEFAULT_MIX}")
         mix[kind.strip()] = value
     return mix
-
-
-def parse_variation(text: str | None) -> tuple[str, ...]:
-    """``"light,camera"`` or ``"all"`` as factors.
-
-    Raises:
-        ConfigError: a factor is unknown.
-    """
-    if text is None:
-        return ()
-    from jepa_envs.variation import parse
-
-    try:
-        return parse(text)
-    except ValueError as error:
-        raise ConfigError(str(error), where="--variation") from error
 
 
 def parse_workers(text: str) -> int | RayWorkers:

@@ -11,15 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 from tqdm import tqdm
 
-from jepa_robot.cli.options import (
-    SEED,
-    Option,
-    camera_option,
-    checkpoint_option,
-    json_option,
-    overrides_argument,
-    task_options,
-)
+from jepa_robot.cli.options import SEED, Option, json_option, planning_options
+from jepa_robot.errors import NoveltyError
 from jepa_robot.files import atomic_folder, atomic_path, require_free
 
 if TYPE_CHECKING:
@@ -30,13 +23,9 @@ Results = dict[str, list["EpisodeResult"]]
 
 
 @click.command("evaluate")
-@click.option("--task", help="Task to evaluate in, or MODULE:ID of one of yours.  [default: panda_reach]")
-@camera_option
-@task_options
+@planning_options
 @click.option("--episodes", type=click.IntRange(1, 100_000), default=100, show_default=True, help="Start/goal pairs.")
 @click.option("--seed", type=SEED, default=0, show_default=True, help="Which start/goal pairs.")
-@checkpoint_option
-@click.option("--max-steps", type=click.IntRange(min=1), help="Actions before an episode ends.  [default: the task's]")
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -44,11 +33,11 @@ Results = dict[str, list["EpisodeResult"]]
 )
 @click.option("--record", is_flag=True, help="Keep the figures in the checkpoint's header, where `info` shows them.")
 @json_option
-@overrides_argument
 def command(
     task: str | None,
     camera: str | None,
     task_options: dict[str, Option],
+    variation: tuple[str, ...],
     episodes: int,
     seed: int,
     checkpoint: str | None,
@@ -66,6 +55,10 @@ def command(
 
     Episode i has seed 1000000 + 100000 * SEED + i, which `plan --seed` and `goal --seed` understand, too. Settings
     from configs/evaluate.yaml can be given as KEY=VALUE, e.g. planner.samples=256.
+
+    With --variation start and goal stay those of the seed, and both are seen in a look that is drawn with them. A goal
+    that the planner refuses, being unlike all that the model was trained on, counts as a failure;
+    planner.max_novelty=inf has it plan for any.
     """
     if out is not None:
         require_free(out)
@@ -74,7 +67,7 @@ def command(
     from jepa_robot.evaluation.statistics import summary
     from jepa_robot.models.checkpoint import record_results
 
-    setup = prepare(configuration("evaluate", overrides, task, camera, task_options, max_steps), checkpoint)
+    setup = prepare(configuration("evaluate", overrides, task, camera, task_options, variation, max_steps), checkpoint)
     with setup.task:
         results = _run(setup, episodes, seed, keep_failures=out is not None)
     facts = {
@@ -82,19 +75,26 @@ def command(
         "checkpoint": setup.checkpoint,
         "seed": seed,
         "max_steps": setup.max_steps,
+        "variation": list(setup.variation),
         **{policy: summary(of_policy) for policy, of_policy in results.items()},
     }
     if out is not None:
         _save(out, facts, results)
     click.echo(json.dumps(facts) if as_json else _table(facts, list(results)))
+    if refused := facts["planner"]["refused"]:
+        click.echo(
+            f"note: {refused} of {episodes} goals were refused and count as failures, being unlike what the model was "
+            "trained on; planner.max_novelty=inf has it plan for any",
+            err=True,
+        )
     if record:
         kept = {key: value for key, value in facts.items() if key not in ("task", "checkpoint")}
-        record_results(setup.checkpoint, {setup.task.name: kept | {"overrides": list(overrides)}})
+        record_results(setup.checkpoint, {_title(facts): kept | {"overrides": list(overrides)}})
 
 
 def _run(setup: Setup, episodes: int, seed: int, keep_failures: bool) -> Results:
     """All policies on the same episodes; pictures are only kept of the planner's failures, if at all."""
-    from jepa_robot.evaluation.episodes import Goal, run_episode
+    from jepa_robot.evaluation.episodes import Goal, refused_episode, run_episode
     from jepa_robot.evaluation.goal_picture import start_and_goal
     from jepa_robot.evaluation.policies import PlannerPolicy, RandomPolicy, ceiling
     from jepa_robot.evaluation.tasks import episode_seed
@@ -113,7 +113,10 @@ def _run(setup: Setup, episodes: int, seed: int, keep_failures: bool) -> Results
             start, goal_state = start_and_goal(task.env, number)
             goal = Goal(task.env.render_goal(goal_state), goal_state)
             for name, policy in policies.items():
-                result = run_episode(task, policy, start, goal, setup.max_steps, number)
+                try:
+                    result = run_episode(task, policy, start, goal, setup.max_steps, number)
+                except NoveltyError:
+                    result = refused_episode(task, start, goal, number)
                 keep = keep_failures and name == "planner" and not result.success
                 results[name].append(result if keep else result.without_images())
             reached = sum(bool(r.success) for r in results["planner"])
@@ -143,6 +146,11 @@ def _save(out: Path, facts: dict[str, Any], results: Results) -> None:
                 save_strip(folder / "failed" / f"seed_{result.seed}.png", result)
 
 
+def _title(facts: dict[str, Any]) -> str:
+    """The task, and how its look varied."""
+    return f"{facts['task']} ({', '.join(facts['variation'])})" if facts["variation"] else facts["task"]
+
+
 def _table(facts: dict[str, Any], policies: list[str]) -> str:
     """One row a policy."""
     lines = [("", "success", "95% interval", "ever", "steps p50/p90", "end p50/p95 cm", "latency p50/p95 ms")]
@@ -162,7 +170,7 @@ def _table(facts: dict[str, Any], policies: list[str]) -> str:
         )
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
     episodes = facts["planner"]["episodes"]
-    head = f"{facts['task']}, checkpoint {facts['checkpoint']}, {episodes} episodes, seed {facts['seed']}"
+    head = f"{_title(facts)}, checkpoint {facts['checkpoint']}, {episodes} episodes, seed {facts['seed']}"
     return "\n".join([head, *("  ".join(c.ljust(w) for c, w in zip(line, widths)).rstrip() for line in lines)])
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from typing import Any
 
 import click
 
 from jepa_robot.errors import ConfigError
 
 Option = bool | int | float | str | None
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 # What torch and NumPy both take.
 SEED = click.IntRange(min=0, max=2**63 - 1)
@@ -19,12 +22,21 @@ json_option = click.option(
 checkpoint_option = click.option(
     "--checkpoint", help="A .safetensors file or a shipped name.  [default: the task's shipped one]"
 )
-overrides_argument = click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
-camera_option = click.option("--camera", help="One of the task's cameras; its first unless given.")
+
+
+def _together(*options: Decorator) -> Decorator:
+    """Options in the order of help as one decorator."""
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
 
 
 def _parse_options(context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]) -> dict[str, Option]:
-    """``("rotation=true", "action=relative")`` as options by name.
+    """``("gear=2", "action=relative")`` as options by name.
 
     Raises:
         ConfigError: one is not of that form, or is there twice.
@@ -42,16 +54,56 @@ def _plain(text: str) -> Option:
     """true, false, null or a number, as in JSON; any other text is itself."""
     try:
         value = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
     return value if isinstance(value, Option) else text
 
 
-task_options = click.option(
-    "--task-option",
-    "task_options",
-    metavar="NAME=VALUE",
-    multiple=True,
-    callback=_parse_options,
-    help="Option of the task's own, e.g. rotation=true of the tasks with an object; can be repeated.",
+def _parse_variation(context: click.Context, parameter: click.Parameter, text: str | None) -> tuple[str, ...]:
+    """``"light,camera"`` or ``"all"`` as factors; none where the option is not given.
+
+    Raises:
+        ConfigError: a factor is unknown, or there is none.
+    """
+    if text is None:
+        return ()
+    from jepa_envs.variation import KINDS, parse
+
+    try:
+        factors = parse(text)
+    except ValueError as error:
+        raise ConfigError(str(error), where="--variation") from error
+    if not factors:
+        raise ConfigError("names no factor", where="--variation", expected=f"all, or some of {','.join(KINDS)}")
+    return factors
+
+
+def scene_options(camera_help: str = "One of the task's cameras; its first unless given.") -> Decorator:
+    """How a task is made: ``camera``, ``task_options`` by name, and ``variation``, a tuple of factors."""
+    return _together(
+        click.option("--camera", help=camera_help),
+        click.option(
+            "--task-option",
+            "task_options",
+            metavar="NAME=VALUE",
+            multiple=True,
+            callback=_parse_options,
+            help="Option of the task's own, which `jepa-robot tasks TASK` lists; can be repeated.",
+        ),
+        click.option(
+            "--variation",
+            metavar="all|FACTOR,...",
+            callback=_parse_variation,
+            help="Draw the scene's look for each episode: all, or some of light,colour,camera,distractors.",
+        ),
+    )
+
+
+planning_options = _together(
+    click.option("--task", help="Task to plan in, or MODULE:ID of one of yours.  [default: panda_reach]"),
+    scene_options(),
+    checkpoint_option,
+    click.option("--max-steps", type=click.IntRange(min=1), help="Actions before an episode ends.  [default: the task's]"),
+    click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]..."),
 )
+"""A planner in a task: ``task``, those of `scene_options`, ``checkpoint``, ``max_steps`` and ``overrides``."""

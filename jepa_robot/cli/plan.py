@@ -10,18 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from jepa_robot.cli.options import (
-    SEED,
-    Option,
-    camera_option,
-    checkpoint_option,
-    json_option,
-    overrides_argument,
-    task_options,
-)
+from jepa_robot.cli.options import SEED, Option, json_option, planning_options
 from jepa_robot.files import atomic_folder, atomic_path, require_free
 
 if TYPE_CHECKING:
+    from jepa_robot.cli.planning import Setup
     from jepa_robot.evaluation.episodes import EpisodeResult, Step
 
 
@@ -29,24 +22,20 @@ if TYPE_CHECKING:
 @click.option(
     "--goal", "goal_path", required=True, type=click.Path(path_type=Path), help="Picture of what the camera shall see."
 )
-@click.option("--task", help="Task to plan in, or MODULE:ID of one of yours.  [default: panda_reach]")
-@camera_option
-@task_options
+@planning_options
 @click.option("--seed", type=SEED, default=0, show_default=True, help="Start state and sampling.")
-@checkpoint_option
-@click.option("--max-steps", type=click.IntRange(min=1), help="Actions before giving up.  [default: the task's]")
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
     help="Folder for strip.png, recording.rrd and result.json, new or empty.  [default: outputs/plan/TIME]",
 )
 @json_option
-@overrides_argument
 def command(
     goal_path: Path,
     task: str | None,
     camera: str | None,
     task_options: dict[str, Option],
+    variation: tuple[str, ...],
     seed: int,
     checkpoint: str | None,
     max_steps: int | None,
@@ -61,6 +50,8 @@ def command(
 
     A picture drawn by `jepa-robot goal` carries the true goal, by which success is judged. With any other picture
     true success is unknown, and the exit code is what the planner believes.
+
+    With --variation the scene has the look that `jepa-robot goal` draws with the same --seed and --variation.
     """
     out = _default_folder() if out is None else out
     require_free(out)
@@ -74,7 +65,7 @@ def command(
     from jepa_robot.reporting.recording import save_recording
     from jepa_robot.reporting.strip import save_strip
 
-    setup = prepare(configuration("plan", overrides, task, camera, task_options, max_steps), checkpoint)
+    setup = prepare(configuration("plan", overrides, task, camera, task_options, variation, max_steps), checkpoint)
     # The folder is made first: what cannot be written to is refused before the arm moves.
     with setup.task as opened, atomic_folder(out) as folder:
         picture.require(opened.contract)
@@ -90,7 +81,7 @@ def command(
             seed,
             on_step=lambda step: click.echo(_progress(step), err=as_json),
         )
-        facts = _facts(result, opened.name, seed, setup.checkpoint, out)
+        facts = _facts(result, setup, seed, out)
         save_strip(folder / "strip.png", result)
         save_recording(folder / "recording.rrd", result, opened.contract)
         with atomic_path(folder / "result.json") as path:
@@ -118,19 +109,20 @@ def _progress(step: Step) -> str:
     return "   ".join(parts) + ("   arrived" if step.decision.arrived else "")
 
 
-def _facts(result: EpisodeResult, task: str, seed: int, checkpoint: str, out: Path) -> dict[str, Any]:
+def _facts(result: EpisodeResult, setup: Setup, seed: int, out: Path) -> dict[str, Any]:
     from jepa_robot.evaluation.statistics import percentiles
 
     latency = percentiles([1000 * t for t in result.latencies_s], (50, 95))
     return {
-        "task": task,
+        "task": setup.task.name,
+        "variation": list(setup.variation),
         "success": result.success,
         "steps": result.actions,
         "distance_m": result.distance_m,
         "final_energy": result.final_energy if math.isfinite(result.final_energy) else None,
         "latency_ms": latency,
         "seed": seed,
-        "checkpoint": checkpoint,
+        "checkpoint": setup.checkpoint,
         "out_dir": str(out),
     }
 

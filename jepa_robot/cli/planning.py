@@ -24,6 +24,7 @@ class Setup:
     """A task, and a planner whose model was trained for it.
 
     Attributes:
+        variation: factors of appearance drawn for each episode; none unless given.
         checkpoint: as given, or the task's name, which is that of the shipped checkpoint.
         max_steps: actions before an episode ends.
     """
@@ -31,6 +32,7 @@ class Setup:
     task: Task
     planner: Planner
     settings: PlannerSettings
+    variation: tuple[str, ...]
     checkpoint: str
     max_steps: int
 
@@ -41,6 +43,7 @@ def configuration(
     task: str | None = None,
     camera: str | None = None,
     options: Mapping[str, Option] | None = None,
+    variation: Sequence[str] = (),
     max_steps: int | None = None,
 ) -> DictConfig:
     """``configs/<name>.yaml`` with what the command line's options say, and then with overrides.
@@ -53,6 +56,8 @@ def configuration(
     if camera is not None:
         chosen.append(f"task.camera={_quoted(camera)}")
     chosen += [f"task.options.{option}={_quoted(value)}" for option, value in (options or {}).items()]
+    if variation:
+        chosen.append(f"task.variation=[{','.join(variation)}]")
     last = [] if max_steps is None else [f"task.max_steps={max_steps}"]
     return compose(name, [*chosen, *overrides, *last])
 
@@ -94,12 +99,13 @@ def prepare(config: DictConfig, checkpoint: str | None) -> Setup:
             where="planner",
             expected=f"at most {frames}, the longest sequence that checkpoint {checkpoint} was trained on",
         )
-    options = OmegaConf.to_container(config.task.options)
-    task = Task(config.task.name, config.task.image_size, camera=config.task.camera, options=options)
+    made = OmegaConf.to_container(config.task)
+    task = Task(made["name"], made["image_size"], made["variation"], made["camera"], made["options"])
     model.contract.require(
         task.contract,
         mine=f"checkpoint {checkpoint}",
         theirs=f"task {task.name}",
         mend="choose a checkpoint that was trained for this task, camera, image size and options",
     )
-    return Setup(task, build_planner(model, settings), settings, checkpoint, config.task.max_steps)
+    planner, variation = build_planner(model, settings), tuple(made["variation"])
+    return Setup(task, planner, settings, variation, checkpoint, config.task.max_steps)

@@ -81,6 +81,7 @@ class EpisodeResult:
         arrived: the policy stopped of its own accord.
         success: the task's verdict on the true final state; None without a known goal state.
         first_success: number of actions after which the goal was met for the first time; None if never.
+        refused: the policy did not begin.
     """
 
     seed: int
@@ -89,6 +90,7 @@ class EpisodeResult:
     arrived: bool
     success: bool | None
     first_success: int | None
+    refused: bool = False
 
     @property
     def actions(self) -> int:
@@ -119,7 +121,7 @@ class EpisodeResult:
     @property
     def latencies_s(self) -> list[float]:
         """Seconds that each decision took, the first included."""
-        return [s.decision.latency_s for s in self.steps]
+        return [] if self.refused else [s.decision.latency_s for s in self.steps]
 
 
 def run_episode(
@@ -155,3 +157,18 @@ def run_episode(
         if decision.arrived or len(steps) > max_steps:
             return EpisodeResult(seed, goal, steps, decision.arrived, success, first_success)
         frame, *_ = env.step(decision.action)
+
+
+class _Stand:
+    """Decides nothing."""
+
+    def reset(self, task: Task, goal: Goal, seed: int) -> None:
+        self._action = np.zeros(len(task.contract.actions), np.float32)
+
+    def decide(self, observation: Observation) -> Decision:
+        return Decision(self._action)
+
+
+def refused_episode(task: Task, start: dict[str, Any], goal: Goal, seed: int) -> EpisodeResult:
+    """What becomes of an episode whose policy refuses the goal: it ends where it starts."""
+    return dataclasses.replace(run_episode(task, _Stand(), start, goal, 0, seed), refused=True)

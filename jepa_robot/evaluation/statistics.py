@@ -26,7 +26,8 @@ def percentiles(values: Sequence[float], wanted: Sequence[int]) -> dict[str, flo
 def summary(results: Sequence[EpisodeResult]) -> dict[str, Any]:
     """Success rate with interval, steps, distance and latency of episodes with known goal states.
 
-    ``success`` counts episodes that end at the goal; ``ever_reached`` those that met it at any time.
+    ``success`` counts episodes that end at the goal; ``ever_reached`` those that met it at any time; ``refused``
+    those that the policy did not begin.
     ``steps_to_success`` is over successful episodes: actions until the goal was first met.
     """
     successes = sum(bool(r.success) for r in results)
@@ -35,6 +36,7 @@ def summary(results: Sequence[EpisodeResult]) -> dict[str, Any]:
     return {
         "episodes": len(results),
         "successes": successes,
+        "refused": sum(r.refused for r in results),
         "success_rate": successes / len(results),
         "success_interval_95": [low, high],
         "ever_reached_rate": sum(r.first_success is not None for r in results) / len(results),
@@ -54,6 +56,7 @@ def row(policy: str, episode: int, result: EpisodeResult) -> dict[str, Any]:
         "seed": result.seed,
         "success": result.success,
         "arrived": result.arrived,
+        "refused": result.refused,
         "steps": result.actions,
         "steps_to_success": result.first_success,
         "start_distance_m": result.steps[0].distance_m,

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from jepa_robot.errors import ConfigError, GoalError, PlanningError
+from jepa_robot.errors import ConfigError, GoalError, NoveltyError, PlanningError
 from jepa_robot.planning.arrival import ArrivalRule
 from jepa_robot.planning.memory import Memory
 from jepa_robot.planning.optimizers.base import TrajectoryOptimizer, search
@@ -72,8 +72,8 @@ class Planner:
         """Begin a run towards ``goal``: a uint8 [height, width, 3] RGB picture, or its latents [N, D].
 
         Raises:
-            GoalError: the picture is not what the contract's camera delivers, or shows nothing like what the
-                model was trained on.
+            GoalError: the picture is not what the contract's camera delivers.
+            NoveltyError: it shows nothing like what the model was trained on.
         """
         if isinstance(goal, np.ndarray):
             self._check_image(goal, GoalError, "goal picture")
@@ -179,11 +179,11 @@ class Planner:
         """A model gives every picture a place in its latent space, also one that it knows nothing about."""
         novelty = float(self.model.novelty(goal))
         if self.max_novelty is not None and not novelty <= self.max_novelty:
-            raise GoalError(
+            raise NoveltyError(
                 f"is unlike everything that the model was trained on (novelty {novelty:.0f})",
                 where="goal picture",
                 expected=f"at most {self.max_novelty:g}; training pictures have about 1",
-                mend="take it with the camera, scene and light of the training data, or set planner.max_novelty=null",
+                mend="take it with the camera, scene and light of the training data, or set planner.max_novelty=inf",
             )
 
     def _check_observation(self, observation: Observation) -> None:

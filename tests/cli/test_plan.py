@@ -11,7 +11,9 @@ from jepa_robot.evaluation.tasks import Task
 from jepa_robot.spec import Contract
 
 FEW = ("planner.samples=8", "planner.elites=3", "planner.iterations=1")
-KEYS = ["task", "success", "steps", "distance_m", "final_energy", "latency_ms", "seed", "checkpoint", "out_dir"]
+KEYS = [
+    *("task", "variation", "success", "steps", "distance_m", "final_energy", "latency_ms", "seed", "checkpoint", "out_dir")
+]
 
 
 @pytest.fixture

@@ -125,7 +125,7 @@ def test_a_checkpoint_of_other_options_is_refused(call, checkpoint_for):
 
 def test_options_reach_the_configuration_as_they_were_given():
     given = {"rotation": True, "near": 0.5, "count": 3, "note": "a: [b], 'c' = true", "none": None}
-    config = configuration("plan", ["task.options.more=x"], "panda_push", "left", given, 9)
+    config = configuration("plan", ["task.options.more=x"], "panda_push", "left", given, (), 9)
     assert config.task.options == given | {"more": "x"}
     assert (config.task.name, config.task.camera, config.task.max_steps) == ("panda_push", "left", 9)
     assert configuration("plan", []).task.options == {} and configuration("plan", []).task.camera is None

@@ -271,7 +271,7 @@ def test_a_goal_unlike_the_training_data_is_refused(toy, settings):
 
     goal = torch.tensor([[0.5, 0.5]])
     planner = build_planner(Particular(), dataclasses.replace(settings, max_novelty=49.0))
-    with pytest.raises(GoalError, match="unlike everything.*novelty 50.*expected at most 49.*max_novelty=null"):
+    with pytest.raises(GoalError, match="unlike everything.*novelty 50.*expected at most 49.*max_novelty=inf"):
         planner.reset(goal)
     for limit in (51.0, None):
         planner = build_planner(Particular(), dataclasses.replace(settings, max_novelty=limit))

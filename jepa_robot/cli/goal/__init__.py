@@ -8,14 +8,14 @@ import click
 from click.core import ParameterSource
 
 from jepa_robot.cli.goal.check import check
-from jepa_robot.cli.options import SEED, Option, json_option, task_options
+from jepa_robot.cli.options import SEED, Option, json_option, scene_options
 
 
 @click.group("goal", invoke_without_command=True, subcommand_metavar="[check PICTURE]")
 @click.option(
     "--task", help="Task to draw a goal of, or MODULE:ID of one of yours.  [default: panda_reach; with --state, its]"
 )
-@task_options
+@scene_options("Camera to draw with, or picture stream of DATA.  [default: the first]")
 @click.option("--seed", type=SEED, help="Which of the task's goals to draw.  [default: 0]")
 @click.option(
     "--state",
@@ -39,7 +39,6 @@ from jepa_robot.cli.options import SEED, Option, json_option, task_options
     help="Drive there by keys in a window, from the start of --seed or from --state.",
 )
 @click.option("--image-size", type=click.IntRange(min=16), help="Pixels; the task's or the recording's unless given.")
-@click.option("--camera", help="Camera to draw with, or picture stream of DATA.  [default: the first]")
 @click.option(
     "-o",
     "--output",
@@ -53,7 +52,9 @@ from jepa_robot.cli.options import SEED, Option, json_option, task_options
 def command(
     context: click.Context,
     task: str | None,
+    camera: str | None,
     task_options: dict[str, Option],
+    variation: tuple[str, ...],
     seed: int | None,
     state_file: Path | None,
     data: Path | None,
@@ -62,7 +63,6 @@ def command(
     format: str | None,
     interactive: bool,
     image_size: int | None,
-    camera: str | None,
     output: Path | None,
     save_state: Path | None,
     force: bool,
@@ -71,7 +71,8 @@ def command(
     """Draw a goal picture of a task: what its camera sees once the goal is reached.
 
     The goal is one that the task draws from a seed, a state from a file, a frame of a recorded episode, or where a
-    person drives to. `plan --seed N` and `jepa-robot evaluate` sample the same goal from the same seed.
+    person drives to. `plan --seed N` and `jepa-robot evaluate` sample the same goal from the same seed,
+    and the same look from the same --variation.
 
     The PNG also carries task, camera and the true state, which the planner never sees: they serve to report true
     success. Recordings hold no states: the episode is done again in the simulator, and where that does not give the
@@ -88,13 +89,10 @@ def command(
         return None
     from jepa_robot.cli.goal.draw import Request, draw
 
-    return draw(
-        Request(task, task_options, seed, state_file, data, episode, frame, format, interactive, image_size, camera),
-        output,
-        save_state,
-        force,
-        as_json,
+    request = Request(
+        task, camera, task_options, variation, seed, state_file, data, episode, frame, format, interactive, image_size
     )
+    return draw(request, output, save_state, force, as_json)
 
 
 command.add_command(check)

@@ -22,7 +22,9 @@ class Request:
     """What was asked for; None for what was not."""
 
     task: str | None
+    camera: str | None
     task_options: dict[str, Option]
+    variation: tuple[str, ...]
     seed: int | None
     state_file: Path | None
     data: Path | None
@@ -31,7 +33,6 @@ class Request:
     format: str | None
     interactive: bool
     image_size: int | None
-    camera: str | None
 
 
 @dataclass(frozen=True)
@@ -111,9 +112,14 @@ def _require_one_source(request: Request) -> None:
                 raise ConfigError("is given without --data", where=f"--{name}", mend="add --data DATA, or leave it out")
     elif request.episode is None:
         raise ConfigError("is missing", where="--episode", expected="an episode of --data: its number from 0, or name")
-    elif request.task is not None or request.task_options:
-        option = "--task" if request.task is not None else "--task-option"
-        raise ConfigError("is given with --data", where=option, mend="leave it out: the recording says it")
+    says = {  # what is said by a source itself
+        "--data": {"--task": request.task, "--task-option": request.task_options, "--variation": request.variation},
+        "--state": {"--variation": request.variation},
+    }
+    for source in given:
+        for option, value in says.get(source, {}).items():
+            if value not in (None, {}, ()):
+                raise ConfigError(f"is given with {source}", where=option, mend="leave it out: that says it itself")
 
 
 def _require_absent(path: Path, force: bool) -> None:
@@ -152,7 +158,8 @@ def _from_simulator(request: Request, output: Path | None, force: bool, as_json:
     name = _default_name(request, asked)
     if output is None:
         _require_absent(Path(f"{name}.png"), force)
-    with Task(asked, request.image_size, factors_of(state or {}), request.camera, request.task_options) as task:
+    variation = request.variation or factors_of(state or {})
+    with Task(asked, request.image_size, variation, request.camera, request.task_options) as task:
         facts, story = _described(request, task.name)
         if state is None:
             start, goal = start_and_goal(task.env, request.seed or 0)
@@ -201,6 +208,8 @@ def _command(request: Request, output: Path, task: str | None) -> str:
         parts += ["--task-option", f"{name}={json.dumps(value) if not isinstance(value, str) else value}"]
     if request.camera is not None and task is not None:
         parts += ["--camera", request.camera]
+    if request.variation:  # the same look is that of the same seed
+        parts += ["--variation", ",".join(request.variation), "--seed", str(request.seed or 0)]
     if request.image_size is not None and task is not None:
         parts.append(f"task.image_size={request.image_size}")
     return shlex.join(parts)
