@@ -1,4 +1,4 @@
-"""Block-causal, action-conditioned predictor (V-JEPA 2-AC, arXiv 2506.09985, section 3)."""
+"""Block-causal, action-conditioned predictor (V-JEPA 2-AC, arXiv 2506.09985, section 3), and its AdaLN variant."""
 
 from __future__ import annotations
 
@@ -7,38 +7,63 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from jepa_robot.models.attention import Block, Cache, initialise
+from jepa_robot.models.attention import Block, Cache, ModulatedBlock, initialise
 from jepa_robot.models.rope import grid_positions, rotation_table
 
-CONDITION_TOKENS = 2  # action, state
+CAMERA_DIMS = 6  # of a camera's pose: position in metres, Euler xyz in radians
 
 
 @dataclass(frozen=True)
 class PredictorConfig:
-    """Sizes of an `ActionConditionedPredictor`.
+    """Sizes and variants of an `ActionConditionedPredictor`.
 
-    ``max_frames`` is the longest sequence (context + horizon) that it has been trained on.
+    Attributes:
+        max_frames: the longest sequence (context + horizon) that it has been trained on.
+        conditioning: ``tokens`` puts action and state into the sequence (V-JEPA 2-AC); ``adaln`` lets them shift,
+            scale and gate every block (JEPA-WMs, arXiv 2512.24497), and the sequence is the patches alone.
+        extrinsics: whether the camera's pose is a further input, as it may be in V-JEPA 2-AC.
+        predicts: ``change`` of the latents to the next frame, or the next ``latents`` themselves (V-JEPA 2-AC).
+            Predicting the change starts from copying the frame instead of having to learn the copy, which
+            takes a predictor of the whole latents its first thousand steps.
+        tiled_rope: the rotary frequencies of V-JEPA 2's released weights, see `jepa_robot.models.rope`.
+
+    Raises:
+        ValueError: a variant that there is not.
     """
 
     width: int = 128
     depth: int = 4
     heads: int = 4
     max_frames: int = 8
+    mlp_ratio: float = 4.0
+    conditioning: str = "tokens"
+    extrinsics: bool = False
+    predicts: str = "change"
+    tiled_rope: bool = False
+
+    def __post_init__(self) -> None:
+        for name, values in (("conditioning", ("tokens", "adaln")), ("predicts", ("change", "latents"))):
+            if getattr(self, name) not in values:
+                raise ValueError(f"{name} is {getattr(self, name)!r}; expected {' or '.join(values)}")
+
+    @property
+    def condition_tokens(self) -> int:
+        """Tokens of a frame before its patches."""
+        return 0 if self.conditioning == "adaln" else 3 if self.extrinsics else 2
 
 
-def block_causal_mask(frames: int, tokens_per_frame: int) -> Tensor:
+def block_causal_mask(frames: int, tokens_per_frame: int, device: torch.device | None = None) -> Tensor:
     """bool [L, L], L = frames * tokens_per_frame: True where a token of frame t may see one of frame <= t."""
-    frame = torch.arange(frames).repeat_interleave(tokens_per_frame)
+    frame = torch.arange(frames, device=device).repeat_interleave(tokens_per_frame)
     return frame[:, None] >= frame[None, :]
 
 
 class ActionConditionedPredictor(nn.Module):
-    """The change of the latents from frame to frame, given latents, actions and states, all normalised.
+    """The next frame's latents, or their change, given latents, actions and states up to each frame.
 
-    Per time step the tokens are [action, state, N patches]; the output at frame t's patches is the
-    predicted change from frame t to frame t + 1. Patches rotate by (frame, row, column), action and
-    state by frame only. Predicting the change starts from copying the frame instead of having to learn
-    the copy, which takes a predictor of the whole latents its first thousand steps.
+    Per time step the tokens are [action, state, (camera pose), N patches]; the output at frame t's patches
+    belongs to frame t + 1. Patches rotate by (frame, row, column), what conditions them by frame only.
+    With AdaLN the tokens are the patches, and the sum of the embedded conditions modulates every block.
     """
 
     def __init__(self, config: PredictorConfig, latent_width: int, grid: int, action_dims: int, state_dims: int):
@@ -47,29 +72,44 @@ class ActionConditionedPredictor(nn.Module):
         self.embed = nn.Linear(latent_width, config.width)
         self.action_embed = nn.Linear(action_dims, config.width)
         self.state_embed = nn.Linear(state_dims, config.width)
-        self.blocks = nn.ModuleList(Block(config.width, config.heads) for _ in range(config.depth))
+        self.extrinsics_embed = nn.Linear(CAMERA_DIMS, config.width) if config.extrinsics else None
+        block = ModulatedBlock if config.conditioning == "adaln" else Block
+        self.blocks = nn.ModuleList(block(config.width, config.heads, config.mlp_ratio) for _ in range(config.depth))
         self.norm = nn.LayerNorm(config.width, eps=1e-6)
         self.proj = nn.Linear(config.width, latent_width)
         initialise(self)
-        nn.init.trunc_normal_(self.proj.weight, std=0.01)  # start close to copying the frame
+        if config.predicts == "change":
+            nn.init.trunc_normal_(self.proj.weight, std=0.01)  # start close to copying the frame
         patches = grid_positions(config.max_frames, grid, grid).view(config.max_frames, -1, 3)
-        condition = torch.zeros(config.max_frames, CONDITION_TOKENS, 3)
+        condition = torch.zeros(config.max_frames, config.condition_tokens, 3)
         condition[..., 0] = torch.arange(config.max_frames, dtype=torch.float32)[:, None]
-        positions = torch.cat([condition, patches], dim=1)
-        cos, sin = rotation_table(positions.flatten(0, 1), config.width // config.heads)
+        positions = torch.cat([condition, patches], dim=1).flatten(0, 1)
+        cos, sin = rotation_table(positions, config.width // config.heads, config.tiled_rope)
         self.register_buffer("cos", cos, persistent=False)
         self.register_buffer("sin", sin, persistent=False)
-        mask = block_causal_mask(config.max_frames, self.tokens_per_frame)
-        self.register_buffer("mask", mask, persistent=False)
 
     @property
     def tokens_per_frame(self) -> int:
-        return CONDITION_TOKENS + self.grid**2
+        return self.config.condition_tokens + self.grid**2
 
-    def _tokens(self, latents: Tensor, actions: Tensor, states: Tensor) -> Tensor:
-        """[.., T, N, D], [.., T, A], [.., T, P] -> [.., T, 2 + N, width]."""
-        parts = [self.action_embed(actions)[..., None, :], self.state_embed(states)[..., None, :], self.embed(latents)]
-        return torch.cat(parts, dim=-2)
+    def _conditions(self, actions: Tensor, states: Tensor, extrinsics: Tensor | None) -> list[Tensor]:
+        """Embedded conditions, each [..., width]."""
+        if (extrinsics is None) == self.config.extrinsics:
+            raise ValueError(
+                "this predictor takes the camera's pose, and got none" if self.config.extrinsics
+                else "this predictor takes no camera pose, and got one"
+            )
+        parts = [self.action_embed(actions), self.state_embed(states)]
+        return [*parts, self.extrinsics_embed(extrinsics)] if self.config.extrinsics else parts
+
+    def _inputs(
+        self, latents: Tensor, actions: Tensor, states: Tensor, extrinsics: Tensor | None
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """[.., N, D], [.., A], [.., P], [.., 6] -> tokens [.., n, width], and what else a block takes ([.., width])."""
+        conditions = self._conditions(actions, states, extrinsics)
+        if self.config.conditioning == "adaln":
+            return self.embed(latents), (sum(conditions),)
+        return torch.cat([torch.stack(conditions, dim=-2), self.embed(latents)], dim=-2), ()
 
     def _table(self, first: int, frames: int) -> tuple[Tensor, Tensor]:
         n = self.tokens_per_frame
@@ -79,43 +119,63 @@ class ActionConditionedPredictor(nn.Module):
             )
         return self.cos[first * n : (first + frames) * n], self.sin[first * n : (first + frames) * n]
 
-    def _change(self, x: Tensor) -> Tensor:
-        """Tokens [..., 2 + N, width] -> [..., N, D]."""
-        return self.proj(self.norm(x[..., CONDITION_TOKENS:, :]))
+    def _output(self, x: Tensor) -> Tensor:
+        """Tokens [..., n, width] -> [..., N, D]."""
+        return self.proj(self.norm(x[..., self.config.condition_tokens :, :]))
 
-    def forward(self, latents: Tensor, actions: Tensor, states: Tensor) -> Tensor:
-        """latents [B, T, N, D], actions [B, T, A], states [B, T, P] -> change to the next frame [B, T, N, D]."""
+    def forward(self, latents: Tensor, actions: Tensor, states: Tensor, extrinsics: Tensor | None = None) -> Tensor:
+        """What belongs to the next frames, [B, T, N, D].
+
+        Args:
+            latents: [B, T, N, D]; actions: [B, T, A]; states: [B, T, P]; extrinsics: [B, T, 6], or None.
+
+        Raises:
+            ValueError: a sequence longer than those of training, or a camera pose too many or too few.
+        """
         time = latents.shape[1]
         table = self._table(0, time)
-        x = self._tokens(latents, actions, states).flatten(1, 2)
-        mask = None
-        if time > 1:
-            mask = self.mask[: x.shape[1], : x.shape[1]]
+        x, conditions = self._inputs(latents, actions, states, extrinsics)
+        x = x.flatten(1, 2)
+        mask = block_causal_mask(time, self.tokens_per_frame, x.device) if time > 1 else None
         for block in self.blocks:
-            x = block(x, table, mask)
-        return self._change(x.unflatten(1, (time, -1)))
+            x = block(x, table, *conditions, mask=mask)
+        return self._output(x.unflatten(1, (time, -1)))
 
-    def cache(self, latents: Tensor, actions: Tensor, states: Tensor) -> list[Cache]:
-        """Keys and values of past frames: latents [1, T, N, D], actions [1, T, A], states [1, T, P].
+    def cache(
+        self, latents: Tensor, actions: Tensor, states: Tensor, extrinsics: Tensor | None = None
+    ) -> list[Cache]:
+        """Keys and values of past frames: latents [1, T, N, D], actions [1, T, A], states [1, T, P], poses [1, T, 6].
 
         Frames are run one after the other, which is the block-causal mask exactly.
         """
         caches = [Cache() for _ in self.blocks]
         for t in range(latents.shape[1]):
-            _, caches = self.extend(latents[:, t], actions[:, t], states[:, t], caches, t)
+            pose = None if extrinsics is None else extrinsics[:, t]
+            _, caches = self.extend(latents[:, t], actions[:, t], states[:, t], caches, t, pose)
         return [Cache(shared=cache.own) for cache in caches]
 
     def extend(
-        self, latents: Tensor, actions: Tensor, states: Tensor, caches: list[Cache], frame: int
+        self,
+        latents: Tensor,
+        actions: Tensor,
+        states: Tensor,
+        caches: list[Cache],
+        frame: int,
+        extrinsics: Tensor | None = None,
     ) -> tuple[Tensor, list[Cache]]:
-        """One new frame for all candidates: latents [S, N, D], actions [S, A], states [S, P] -> change [S, N, D].
+        """One new frame for all candidates -> what belongs to the next one, [S, N, D], and the longer caches.
 
         Equal to the last frame of `forward` over the whole sequence, at the cost of one frame.
+
+        Args:
+            latents: [S, N, D]; actions: [S, A]; states: [S, P]; extrinsics: [S, 6], or None.
+            frame: index of the new frame in the sequence.
         """
         table = self._table(frame, 1)
-        x = self._tokens(latents, actions, states)
+        x, conditions = self._inputs(latents, actions, states, extrinsics)
+        conditions = tuple(condition[:, None] for condition in conditions)
         grown = []
         for block, cache in zip(self.blocks, caches):
-            x, cache = block.extend(x, table, cache)
+            x, cache = block.extend(x, table, *conditions, cache)
             grown.append(cache)
-        return self._change(x), grown
+        return self._output(x), grown

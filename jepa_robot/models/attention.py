@@ -84,7 +84,7 @@ class Block(nn.Module):
         self.norm1 = nn.LayerNorm(width, eps=1e-6)
         self.attn = Attention(width, heads)
         self.norm2 = nn.LayerNorm(width, eps=1e-6)
-        hidden = int(width * mlp_ratio)
+        hidden = round(width * mlp_ratio)
         self.mlp = nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width))
 
     def forward(self, x: Tensor, table: Table, mask: Tensor | None = None) -> Tensor:
@@ -97,6 +97,39 @@ class Block(nn.Module):
         attended, grown = self.attn.extend(self.norm1(x), table, cache)
         x = x + attended
         return x + self.mlp(self.norm2(x)), grown
+
+
+class ModulatedBlock(nn.Module):
+    """A block whose norms are shifted and scaled, and whose branches are gated, by a condition (AdaLN-Zero).
+
+    Diffusion transformers' block (DiT, arXiv 2212.09748, section 3.2), which JEPA-WMs (arXiv 2512.24497) found
+    best for conditioning on actions. The gates start at 0, so the block starts as the identity.
+    """
+
+    def __init__(self, width: int, heads: int, mlp_ratio: float = 4.0):
+        super().__init__()
+        self.block = Block(width, heads, mlp_ratio)
+        self.modulation = nn.Linear(width, 6 * width)
+
+    def _modulation(self, condition: Tensor, length: int) -> tuple[Tensor, ...]:
+        """condition [B, T, width] -> six of [B, length, width], every frame's for all its tokens."""
+        values = self.modulation(F.silu(condition)).repeat_interleave(length // condition.shape[1], dim=1)
+        return values.chunk(6, dim=-1)
+
+    def forward(self, x: Tensor, table: Table, condition: Tensor, mask: Tensor | None = None) -> Tensor:
+        """x [B, T * n, width], condition [B, T, width] -> [B, T * n, width]; see `Attention.forward`."""
+        shift1, scale1, gate1, shift2, scale2, gate2 = self._modulation(condition, x.shape[1])
+        inner = self.block
+        x = x + gate1 * inner.attn(inner.norm1(x) * (1 + scale1) + shift1, table, mask)
+        return x + gate2 * inner.mlp(inner.norm2(x) * (1 + scale2) + shift2)
+
+    def extend(self, x: Tensor, table: Table, condition: Tensor, cache: Cache) -> tuple[Tensor, Cache]:
+        """x [S, n, width], condition [S, 1, width] -> [S, n, width] and the longer cache."""
+        shift1, scale1, gate1, shift2, scale2, gate2 = self._modulation(condition, x.shape[1])
+        inner = self.block
+        attended, grown = inner.attn.extend(inner.norm1(x) * (1 + scale1) + shift1, table, cache)
+        x = x + gate1 * attended
+        return x + gate2 * inner.mlp(inner.norm2(x) * (1 + scale2) + shift2), grown
 
 
 def initialise(module: nn.Module) -> None:
@@ -116,3 +149,6 @@ def initialise(module: nn.Module) -> None:
         with torch.no_grad():
             block.attn.proj.weight.div_((2.0 * (index + 1)) ** 0.5)
             block.mlp[2].weight.div_((2.0 * (index + 1)) ** 0.5)
+    for layer in module.modules():
+        if isinstance(layer, ModulatedBlock):
+            nn.init.zeros_(layer.modulation.weight)

@@ -16,7 +16,13 @@ TUBELET = 2
 
 @dataclass(frozen=True)
 class EncoderConfig:
-    """Sizes of a `VideoEncoder`. ``image_size`` in pixels; square pictures, square patches."""
+    """Sizes of a `VideoEncoder`.
+
+    Attributes:
+        image_size: of the square pictures, in pixels; a multiple of ``patch_size``.
+        mlp_ratio: hidden units of an MLP by ``width``.
+        tiled_rope: the rotary frequencies of V-JEPA 2's released weights, see `jepa_robot.models.rope`.
+    """
 
     image_size: int = 64
     patch_size: int = 16
@@ -24,6 +30,7 @@ class EncoderConfig:
     depth: int = 6
     heads: int = 6
     mlp_ratio: float = 4.0
+    tiled_rope: bool = False
 
     def __post_init__(self) -> None:
         for name in ("image_size", "patch_size", "width", "depth", "heads", "mlp_ratio"):
@@ -66,16 +73,27 @@ class VideoEncoder(nn.Module):
         self.register_buffer("pixel_std", torch.tensor(pixel_std), persistent=False)
         initialise(self)
 
-    def positions(self, tubelets: int) -> Tensor:
-        """float [tubelets * N, 3], (time, row, column) of the tokens of a clip."""
-        return grid_positions(tubelets, self.config.grid, self.config.grid).to(self.pixel_mean.device)
+    def positions(self, tubelets: int, grid: int | None = None) -> Tensor:
+        """float [tubelets * grid * grid, 3], (time, row, column) of a clip's tokens.
+
+        ``grid`` is the number of patches along a side, where pictures are of another size than the configured.
+        """
+        grid = grid or self.config.grid
+        return grid_positions(tubelets, grid, grid).to(self.pixel_mean.device)
 
     def patchify(self, frames: Tensor) -> Tensor:
-        """uint8 [B, T, H, W, 3] -> normalised pixels float [B, T, N, 3, patch * patch]."""
+        """uint8 or float (in [0, 255]) [B, T, H, W, 3] -> normalised pixels float [B, T, N, 3, patch * patch].
+
+        H and W are equal, and any multiple of the patch size.
+
+        Raises:
+            ValueError: they are not.
+        """
         batch, time, height, width, _ = frames.shape
-        size, grid, patch = self.config.image_size, self.config.grid, self.config.patch_size
-        if (height, width) != (size, size):
-            raise ValueError(f"frames are {height}x{width} pixels; expected {size}x{size}")
+        patch = self.config.patch_size
+        if height != width or height % patch:
+            raise ValueError(f"frames are {height}x{width} pixels; expected squares of a multiple of {patch}")
+        grid = height // patch
         x = frames.reshape(batch, time, grid, patch, grid, patch, 3).permute(0, 1, 2, 4, 6, 3, 5)
         x = x.reshape(batch, time, grid * grid, 3, patch * patch).float()
         return x * (1 / 255 / self.pixel_std[:, None]) - (self.pixel_mean / self.pixel_std)[:, None]
@@ -93,12 +111,9 @@ class VideoEncoder(nn.Module):
 
         positions [L, 3], or [B, L, 3] when they differ by sample.
         """
-        head_dim = self.config.width // self.config.heads
+        table = rotation_table(positions, self.config.width // self.config.heads, self.config.tiled_rope)
         if positions.ndim == 3:
-            flat = rotation_table(positions.flatten(0, 1), head_dim)
-            table = tuple(t.view(*positions.shape[:2], -1)[:, None] for t in flat)
-        else:
-            table = rotation_table(positions, head_dim)
+            table = (table[0][:, None], table[1][:, None])  # the same for all heads
         for block in self.blocks:
             tokens = block(tokens, table)
         return self.norm(tokens)
@@ -108,8 +123,14 @@ class VideoEncoder(nn.Module):
 
         As in V-JEPA 2-AC each frame is repeated into one tubelet and encoded alone. The tubelet's two
         halves are equal then, so their weights are added instead of repeating the picture.
+
+        Raises:
+            ValueError: pictures of another size.
         """
-        batch, time = frames.shape[:2]
+        batch, time, height, width, _ = frames.shape
+        size = self.config.image_size
+        if (height, width) != (size, size):
+            raise ValueError(f"frames are {height}x{width} pixels; expected {size}x{size}")
         x = self.patchify(frames).flatten(0, 1)  # [B T, N, 3, pixels]
         weight = self.patch_embed.weight.unflatten(1, (3, TUBELET, -1)).sum(2).flatten(1)
         tokens = F.linear(x.flatten(2), weight, self.patch_embed.bias)

@@ -13,11 +13,20 @@ from jepa_robot.models.rope import rotation_table
 
 @dataclass(frozen=True)
 class MaskedPredictorConfig:
-    """Sizes of a `MaskedPredictor`."""
+    """Sizes of a `MaskedPredictor`.
+
+    Attributes:
+        mask_tokens: how many learnable mask tokens there are; V-JEPA 2 has one a mask configuration (and room
+            for ten).
+        tiled_rope: the rotary frequencies of V-JEPA 2's released weights, see `jepa_robot.models.rope`.
+    """
 
     width: int = 96
     depth: int = 3
     heads: int = 3
+    mlp_ratio: float = 4.0
+    mask_tokens: int = 1
+    tiled_rope: bool = False
 
 
 class MaskedPredictor(nn.Module):
@@ -27,21 +36,29 @@ class MaskedPredictor(nn.Module):
         super().__init__()
         self.config = config
         self.embed = nn.Linear(encoder_width, config.width)
-        self.mask_token = nn.Parameter(torch.zeros(config.width))
-        self.blocks = nn.ModuleList(Block(config.width, config.heads) for _ in range(config.depth))
+        self.mask_tokens = nn.Parameter(torch.zeros(config.mask_tokens, config.width))
+        self.blocks = nn.ModuleList(Block(config.width, config.heads, config.mlp_ratio) for _ in range(config.depth))
         self.norm = nn.LayerNorm(config.width, eps=1e-6)
         self.proj = nn.Linear(config.width, encoder_width)
         initialise(self)
-        nn.init.trunc_normal_(self.mask_token, std=0.02)
+        nn.init.trunc_normal_(self.mask_tokens, std=0.02)
 
-    def forward(self, visible: Tensor, visible_positions: Tensor, hidden_positions: Tensor) -> Tensor:
-        """visible [B, V, D], positions [B, V, 3] and [B, M, 3] -> predictions [B, M, D] for the hidden tokens."""
+    def forward(
+        self, visible: Tensor, visible_positions: Tensor, hidden_positions: Tensor, mask_index: int = 0
+    ) -> Tensor:
+        """Predictions [B, M, D] for the hidden tokens.
+
+        Args:
+            visible: latents [B, V, D] of the visible tokens.
+            visible_positions: [B, V, 3]; hidden_positions: [B, M, 3].
+            mask_index: which of the mask tokens stands for the hidden ones, modulo their number.
+        """
         batch, hidden = hidden_positions.shape[:2]
         x = self.embed(visible)
-        x = torch.cat([x, self.mask_token.to(x.dtype).expand(batch, hidden, -1)], dim=1)
+        token = self.mask_tokens[mask_index % self.config.mask_tokens]
+        x = torch.cat([x, token.to(x.dtype).expand(batch, hidden, -1)], dim=1)
         positions = torch.cat([visible_positions, hidden_positions], dim=1)
-        flat = rotation_table(positions.flatten(0, 1), self.config.width // self.config.heads)
-        table = tuple(t.view(batch, positions.shape[1], -1)[:, None] for t in flat)
+        cos, sin = rotation_table(positions, self.config.width // self.config.heads, self.config.tiled_rope)
         for block in self.blocks:
-            x = block(x, table)
+            x = block(x, (cos[:, None], sin[:, None]))
         return self.proj(self.norm(x[:, -hidden:]))

@@ -56,4 +56,4 @@ def test_samples_do_not_see_each_other(predictor):
 
 def test_the_mask_token_learns(predictor):
     predictor(*tokens()).square().sum().backward()
-    assert predictor.mask_token.grad.abs().max() > 1e-4
+    assert predictor.mask_tokens.grad.abs().max() > 1e-4
