@@ -84,7 +84,7 @@ class Block(nn.Module):
         self.norm1 = nn.LayerNorm(width, eps=1e-6)
         self.attn = Attention(width, heads)
         self.norm2 = nn.LayerNorm(width, eps=1e-6)
-        hidden = round(width * mlp_ratio)
+        hidden = int(width * mlp_ratio + 1e-6)  # as published; the ratio may be a rounded quotient
         self.mlp = nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width))
 
     def forward(self, x: Tensor, table: Table, mask: Tensor | None = None) -> Tensor:
