@@ -27,7 +27,7 @@ def command(overrides: tuple[str, ...]) -> None:
     from jepa_robot.models import ModelConfig, WorldModel, load, load_encoder, read_metadata
     from jepa_robot.models.ac_predictor import PredictorConfig
     from jepa_robot.models.checkpoint import resolve, save
-    from jepa_robot.models.world_model import MetricConfig
+    from jepa_robot.models.metric_head import MetricConfig
     from jepa_robot.runtime import device_of
     from jepa_robot.spec import Contract
     from jepa_robot.training import loop

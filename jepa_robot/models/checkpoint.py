@@ -26,7 +26,8 @@ from jepa_robot.errors import CheckpointError, ContractError
 from jepa_robot.files import atomic_path
 from jepa_robot.models.ac_predictor import PredictorConfig
 from jepa_robot.models.encoder import EncoderConfig, VideoEncoder
-from jepa_robot.models.world_model import MetricConfig, ModelConfig, WorldModel
+from jepa_robot.models.metric_head import MetricConfig
+from jepa_robot.models.world_model import ModelConfig, WorldModel
 from jepa_robot.spec import Contract
 
 HEADER = "jepa_robot"
@@ -185,7 +186,7 @@ def model_config(data: dict[str, Any], where: object = None) -> ModelConfig:
         return ModelConfig(
             encoder=_sizes(EncoderConfig, data["encoder"], where),
             predictor=_sizes(PredictorConfig, data["predictor"], where),
-            metric=_sizes(MetricConfig, data["metric"], where),
+            metric=None if data["metric"] is None else _sizes(MetricConfig, data["metric"], where),
         )
     except KeyError as error:
         raise CheckpointError(f"model sizes lack {error}", where=where) from error

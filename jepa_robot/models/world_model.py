@@ -12,85 +12,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from jepa_robot.errors import ContractError
+from jepa_robot.errors import ConfigError, ContractError
 from jepa_robot.models.ac_predictor import ActionConditionedPredictor, PredictorConfig
 from jepa_robot.models.attention import Cache
 from jepa_robot.models.encoder import EncoderConfig, VideoEncoder
+from jepa_robot.models.metric_head import MetricConfig, MetricHead
+from jepa_robot.models.standardise import Standardise
 from jepa_robot.spec import Contract, Dim
-
-STANDARDISE_FLOOR = 0.02  # least standard deviation that latents are divided by
-
-
-@dataclass(frozen=True)
-class MetricConfig:
-    """Sizes of a `MetricHead`: hidden units, and M output dimensions."""
-
-    hidden: int = 256
-    dims: int = 4
-
-
-class Standardise(nn.Module):
-    """Zero mean and unit variance for every latent dimension of every patch, over the training data.
-
-    A camera that stands still sees mostly the same: a patch's latents are a large constant plus a small
-    part that depends on the robot. Networks that read them learn many times faster once the constant is
-    gone. Statistics are running ones, as in BatchNorm's evaluation mode, and carry no gradient.
-    """
-
-    def __init__(self, tokens: int, width: int):
-        super().__init__()
-        self.register_buffer("mean", torch.zeros(tokens, width))
-        self.register_buffer("variance", torch.ones(tokens, width))
-        self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
-
-    @property
-    def std(self) -> Tensor:
-        """[N, D], bounded below: what never changes in training is not blown up."""
-        return self.variance.clamp_min(STANDARDISE_FLOOR**2).sqrt()
-
-    def forward(self, latents: Tensor) -> Tensor:
-        """latents [..., N, D] -> standardised [..., N, D]."""
-        return (latents - self.mean) / self.std
-
-    @torch.no_grad()
-    def update(self, latents: Tensor, momentum: float = 0.02) -> None:
-        """Take in a batch of latents [..., N, D]; a plain average until 1 / momentum batches are in."""
-        self.updates += 1
-        weight = max(momentum, 1 / int(self.updates))
-        samples = latents.detach().float().flatten(0, -3)
-        mean = samples.mean(0)
-        shift = mean - self.mean
-        self.mean += weight * shift
-        # Variance about the running mean: of the batch, and of the batch's mean.
-        self.variance.lerp_(samples.var(0, correction=0) + (1 - weight) * shift.square(), weight)
-
-
-class MetricHead(nn.Module):
-    """The space in which energies are measured: a small network over a frame's flattened patch latents.
-
-    Trained so that differences between two frames' outputs are the displacement that the actions
-    between them made (a linear inverse-dynamics model over several steps), see
-    `jepa_robot.training.losses.displacement`.
-    """
-
-    def __init__(self, tokens: int, width: int, config: MetricConfig):
-        super().__init__()
-        self.net = nn.Sequential(
-            nn.Linear(tokens * width, config.hidden),
-            nn.LayerNorm(config.hidden, eps=1e-6),
-            nn.GELU(),
-            nn.Linear(config.hidden, config.hidden),
-            nn.GELU(),
-            nn.Linear(config.hidden, config.dims),
-        )
-        for layer in self.net:
-            if isinstance(layer, nn.Linear):
-                nn.init.kaiming_uniform_(layer.weight, a=5**0.5)
-                nn.init.zeros_(layer.bias)
-
-    def forward(self, latents: Tensor) -> Tensor:
-        """standardised latents [..., N, D] -> [..., M]."""
-        return self.net(latents.flatten(-2))
 
 
 @dataclass(frozen=True)
@@ -102,21 +30,23 @@ class Context:
         latents: [1, N, D], the current frame.
         state: [1, P], the current state in physical units.
         frame: index of the current frame in the sequence.
+        extrinsics: [1, 6], the camera's pose, or None.
     """
 
     caches: list[Cache]
     latents: Tensor
     state: Tensor
     frame: int
+    extrinsics: Tensor | None = None
 
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Sizes of all parts of a `WorldModel`."""
+    """Sizes of all parts of a `WorldModel`; ``metric`` None where it has no metric head (V-JEPA 2-AC has none)."""
 
     encoder: EncoderConfig = EncoderConfig()
     predictor: PredictorConfig = PredictorConfig()
-    metric: MetricConfig = MetricConfig()
+    metric: MetricConfig | None = MetricConfig()
 
 
 def _moments(dims: tuple[Dim, ...], kind: str) -> tuple[Tensor, Tensor]:
@@ -153,13 +83,15 @@ class WorldModel(nn.Module):
             config.predictor, config.encoder.width, config.encoder.grid, len(contract.actions), len(contract.states)
         )
         self.standardise = Standardise(config.encoder.tokens, config.encoder.width)
-        self.metric_head = MetricHead(config.encoder.tokens, config.encoder.width, config.metric)
+        self.metric_head = None
+        if config.metric is not None:
+            self.metric_head = MetricHead(config.encoder.tokens, config.encoder.width, config.metric)
+            # Set at the end of training, see `jepa_robot.training.dynamics.displacement_error`.
+            self.register_buffer("metric_error", torch.ones(config.metric.dims))
         for name, value in zip(("action_mean", "action_std"), _moments(contract.actions, "action")):
             self.register_buffer(name, value, persistent=False)
         for name, value in zip(("state_mean", "state_std"), _moments(contract.states, "state")):
             self.register_buffer(name, value, persistent=False)
-        # Set at the end of training, see `jepa_robot.training.dynamics.displacement_error`.
-        self.register_buffer("metric_error", torch.ones(config.metric.dims))
         self.register_buffer("integration", torch.from_numpy(contract.integration_matrix()), persistent=False)
         self.register_buffer("measured", torch.from_numpy(contract.measured_states()), persistent=False)
         self.register_buffer("state_low", torch.from_numpy(contract.state_low), persistent=False)
@@ -181,31 +113,46 @@ class WorldModel(nn.Module):
         """uint8 [B, T, H, W, 3] -> layer-normalised latents [B, T, N, D]."""
         return self.encoder(frames)
 
-    def predict(self, latents: Tensor, actions: Tensor, states: Tensor) -> Tensor:
-        """Teacher forcing: latents [B, T, N, D], actions [B, T, A], states [B, T, P] -> next latents [B, T, N, D]."""
-        change = self.predictor(
-            self.standardise(latents), self.normalise_actions(actions), self.normalise_states(states)
-        )
-        return self._changed(latents, change)
+    def predict(
+        self, latents: Tensor, actions: Tensor, states: Tensor, extrinsics: Tensor | None = None
+    ) -> Tensor:
+        """Teacher forcing: next latents [B, T, N, D].
 
-    def _changed(self, latents: Tensor, change: Tensor) -> Tensor:
-        """Latents after a standardised change, layer-normalised without affine like every latent."""
-        return F.layer_norm((latents + self.standardise.std * change).float(), latents.shape[-1:])
+        Args:
+            latents: [B, T, N, D]; actions: [B, T, A]; states: [B, T, P].
+            extrinsics: [B, T, 6], the camera's pose, for a predictor that takes it.
+        """
+        output = self.predictor(
+            self.standardise(latents), self.normalise_actions(actions), self.normalise_states(states), extrinsics
+        )
+        return self._following(latents, output)
+
+    def _following(self, latents: Tensor, output: Tensor) -> Tensor:
+        """The next latents from the predictor's (standardised) output, layer-normalised without affine like all."""
+        start = latents if self.config.predictor.predicts == "change" else self.standardise.mean
+        return F.layer_norm((start + self.standardise.std * output).float(), latents.shape[-1:])
 
     def advance(self, state: Tensor, action: Tensor) -> Tensor:
         """States after an action by the contract's integration: [..., P], [..., A] -> [..., P], inside the bounds."""
         moved = (action[..., None] * self.integration).sum(-2)  # not a matrix product: autocast would round it to bf16
         return torch.clamp(state + moved, self.state_low, self.state_high)
 
-    def context(self, latents: Tensor, states: Tensor, actions: Tensor) -> Context:
+    def context(
+        self, latents: Tensor, states: Tensor, actions: Tensor, extrinsics: Tensor | None = None
+    ) -> Context:
         """Cache the past: latents [1, T, N, D], states [1, T, P], executed actions [1, T - 1, A].
 
         Frame T itself sees the candidate's action, so its keys are each candidate's own.
+
+        Args:
+            extrinsics: [1, 6], the pose of a camera that stands still, for a predictor that takes it.
         """
+        time = latents.shape[1]
         past = self.predictor.cache(
-            self.standardise(latents[:, :-1]), self.normalise_actions(actions), self.normalise_states(states[:, :-1])
+            self.standardise(latents[:, :-1]), self.normalise_actions(actions), self.normalise_states(states[:, :-1]),
+            None if extrinsics is None else extrinsics[:, None].expand(-1, time - 1, -1),
         )
-        return Context(past, latents[:, -1], states[:, -1], latents.shape[1] - 1)
+        return Context(past, latents[:, -1], states[:, -1], time - 1, extrinsics)
 
     def rollout(self, context: Context, actions: Tensor) -> Tensor:
         """Candidate plans [S, H, A] -> predicted latents after each action [S, H, N, D].
@@ -218,20 +165,21 @@ class WorldModel(nn.Module):
         candidates, horizon, _ = actions.shape
         latents = context.latents.expand(candidates, -1, -1)
         state = context.state.expand(candidates, -1)
+        pose = None if context.extrinsics is None else context.extrinsics.expand(candidates, -1)
         caches, predicted = context.caches, []
         for h in range(horizon):
             action = actions[:, h]
-            change, caches = self.predictor.extend(
+            output, caches = self.predictor.extend(
                 self.standardise(latents), self.normalise_actions(action), self.normalise_states(state), caches,
-                context.frame + h,
+                context.frame + h, pose,
             )
-            latents = self._changed(latents, change)
+            latents = self._following(latents, output)
             state = self.advance(state, action)
             predicted.append(latents)
         return torch.stack(predicted, dim=1)
 
     def displacement(self, latents: Tensor) -> Tensor:
-        """latents [..., N, D] -> [..., M], differences of which are displacements, in standard deviations of the state."""
+        """latents [..., N, D] -> [..., M], differences of which are displacements, in standard deviations."""
         return self.metric_head(self.standardise(latents))
 
     def novelty(self, latents: Tensor) -> Tensor:
@@ -247,5 +195,13 @@ class WorldModel(nn.Module):
 
         Displacements in units of the model's own error: what it predicts or sees badly counts little, and a
         squared distance of about 1 a dimension is as close as it can tell.
+
+        Raises:
+            ConfigError: this model has no such space.
         """
+        if self.metric_head is None:
+            raise ConfigError(
+                "this model has no metric space of its own", where="planner.energy.space",
+                mend="plan in its latents: planner.energy.space=latent",
+            )
         return self.displacement(latents) / self.metric_error

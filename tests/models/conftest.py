@@ -10,7 +10,8 @@ from torch import nn
 
 from jepa_robot.models.ac_predictor import ActionConditionedPredictor, PredictorConfig
 from jepa_robot.models.encoder import EncoderConfig, VideoEncoder
-from jepa_robot.models.world_model import MetricConfig, ModelConfig, WorldModel
+from jepa_robot.models.metric_head import MetricConfig
+from jepa_robot.models.world_model import ModelConfig, WorldModel
 from jepa_robot.spec import Camera, Contract, Dim
 
 ENCODER = EncoderConfig(image_size=8, patch_size=4, width=12, depth=2, heads=2, mlp_ratio=2.0)
@@ -74,3 +75,9 @@ def model(contract: Contract, config: ModelConfig) -> WorldModel:
 def random_model(config: ModelConfig) -> Callable[[Contract], WorldModel]:
     """A model for another contract."""
     return lambda contract: scramble(WorldModel(contract, config))
+
+
+@pytest.fixture
+def scrambled() -> Callable[[nn.Module], nn.Module]:
+    """`scramble`, for models that a test makes itself."""
+    return scramble

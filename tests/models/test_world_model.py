@@ -5,10 +5,16 @@ import dataclasses
 import pytest
 import torch
 
-from jepa_robot.errors import ContractError
-from jepa_robot.models.world_model import Standardise, WorldModel
+from jepa_robot.errors import ConfigError, ContractError
+from jepa_robot.models.standardise import Standardise
+from jepa_robot.models.world_model import WorldModel
 
 CANDIDATES, HORIZON = 5, 3
+POSE = torch.tensor([0.5, -0.2, 0.7, 0.1, -1.0, 2.0])  # of a camera
+VARIANTS = [
+    {"predicts": "latents"}, {"conditioning": "adaln"}, {"conditioning": "adaln", "predicts": "latents"},
+    {"extrinsics": True}, {"extrinsics": True, "conditioning": "adaln"}, {"tiled_rope": True},
+]
 
 
 def layer_norm(x):
@@ -18,7 +24,9 @@ def layer_norm(x):
 def slow_prediction(model, latents, actions, states):
     """Latents [1, T, N, D], normalised actions and states -> next latents: a standardised change is added."""
     mean, std = model.standardise.mean, model.standardise.variance.clamp_min(0.02**2).sqrt()
-    return layer_norm(latents + std * model.predictor((latents - mean) / std, actions, states))
+    poses = POSE.expand(1, latents.shape[1], 6) if model.config.predictor.extrinsics else None
+    output = model.predictor((latents - mean) / std, actions, states, poses)
+    return layer_norm((latents if model.config.predictor.predicts == "change" else mean) + std * output)
 
 
 def past(model, frames, seed=0):
@@ -74,6 +82,26 @@ def test_cached_rollout_equals_uncached(model, frames):
     for s in range(CANDIDATES):
         slow = slow_rollout(model, latents, states, actions, candidates[s])
         assert (rolled[s] - slow).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=str)
+@torch.no_grad()
+def test_cached_rollouts_of_every_variant_equal_uncached(contract, config, scrambled, variant):
+    predictor = dataclasses.replace(config.predictor, **variant)
+    model = scrambled(WorldModel(contract, dataclasses.replace(config, predictor=predictor)))
+    latents, states, actions = past(model, 2)
+    candidates = plans()
+    context = model.context(latents, states, actions, POSE[None] if predictor.extrinsics else None)
+    rolled = model.rollout(context, candidates)
+    for s in range(CANDIDATES):
+        assert (rolled[s] - slow_rollout(model, latents, states, actions, candidates[s])).abs().max() < 1e-5
+
+
+@torch.no_grad()
+def test_a_model_without_a_metric_head_says_where_to_plan(contract, config):
+    model = WorldModel(contract, dataclasses.replace(config, metric=None))
+    with pytest.raises(ConfigError, match="no metric space.*planner.energy.space=latent"):
+        model.metric(torch.zeros(4, 12))
 
 
 @torch.no_grad()

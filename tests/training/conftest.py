@@ -14,7 +14,8 @@ from jepa_robot.data.normalisation import statistics
 from jepa_robot.models.ac_predictor import PredictorConfig
 from jepa_robot.models.encoder import EncoderConfig
 from jepa_robot.models.masked_predictor import MaskedPredictorConfig
-from jepa_robot.models.world_model import MetricConfig, ModelConfig, WorldModel
+from jepa_robot.models.metric_head import MetricConfig
+from jepa_robot.models.world_model import ModelConfig, WorldModel
 from jepa_robot.spec import Camera, Contract, Dim
 from jepa_robot.training.dynamics import DynamicsConfig
 from jepa_robot.training.latents import LatentStore
