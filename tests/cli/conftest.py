@@ -8,18 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
 from command_line import Outcome
+from tiny_model import normalised, write_checkpoint
 
 from jepa_robot.spec import Contract
-
-
-def normalised(contract: Contract) -> Contract:
-    """With normalisation, as a model's contract has it."""
-    camera = dataclasses.replace(contract.camera, mean=(0.5,) * 3, std=(0.25,) * 3)
-    actions = tuple(dataclasses.replace(d, mean=0.0, std=d.high / 2) for d in contract.actions)
-    states = tuple(dataclasses.replace(d, mean=(d.low + d.high) / 2, std=(d.high - d.low) / 4) for d in contract.states)
-    return dataclasses.replace(contract, cameras=(camera,), actions=actions, states=states)
 
 
 @functools.cache
@@ -28,19 +20,6 @@ def task_contract() -> Contract:
 
     with Task("panda_reach") as task:
         return task.contract
-
-
-def write_checkpoint(path: Path, contract: Contract) -> Path:
-    from jepa_robot.models import ModelConfig, WorldModel, checkpoint
-    from jepa_robot.models.ac_predictor import PredictorConfig
-    from jepa_robot.models.encoder import EncoderConfig
-    from jepa_robot.models.world_model import MetricConfig
-
-    torch.manual_seed(0)
-    encoder = EncoderConfig(image_size=contract.camera.height, patch_size=16, width=24, depth=1, heads=2)
-    config = ModelConfig(encoder, PredictorConfig(width=24, depth=1, heads=2, max_frames=4), MetricConfig(16, 4))
-    checkpoint.save(path, WorldModel(contract, config), "world_model", contract, [], {})
-    return path
 
 
 @pytest.fixture(scope="session")
