@@ -13,6 +13,10 @@ LEAST_MOVE = 0.001
 """Metres by which an object has moved at least if it is said to have moved; what only trembles has not."""
 
 
+class NoGoalError(RuntimeError):
+    """A task finds no goal away from its start."""
+
+
 @runtime_checkable
 class GoalImageTask(Protocol):
     """A task whose goal is a picture, implemented by ``env.unwrapped``.
@@ -45,6 +49,9 @@ class GoalImageTask(Protocol):
         """Draw a start and a goal that is some way from it; the simulation is left as it was.
 
         Where the appearance varies, both have the one that is drawn with them.
+
+        Raises:
+            NoGoalError: none is found.
         """
         ...
 

@@ -101,17 +101,22 @@ def collect(
         held = shards.episodes(lambda shard: _require_same(shard, recipe, contract))
         missing = [i for i in range(existing, episodes) if i not in held]
         if existing < episodes or shards.paths():
-            arguments = recipe.env_args(), recipe.to_dict(), recipe.seed, compression
+            arguments, is_new = (recipe.env_args(), recipe.to_dict(), recipe.seed, compression), not path.exists()
             with TrajectoryWriter(path, contract, *arguments) as writer, deferred_interrupts() as interrupted:
                 progress = _Progress(max(existing, episodes - len(missing)), episodes, report)
-                if workers == 1:
-                    _record_here(task, recipe, missing, writer, shards, progress, interrupted)
-                elif missing:
-                    task.env.close()  # the workers have their own
-                    paths = shards.new(min(count, len(missing)))
-                    pool = (RayPool if on_ray else ProcessPool)(recipe, paths, compression)
-                    _record_in_shards(pool, missing, writer, shards, progress, interrupted)
-                shards.join(writer, episodes)
+                try:
+                    if workers == 1:
+                        _record_here(task, recipe, missing, writer, shards, progress, interrupted)
+                    elif missing:
+                        task.env.close()  # the workers have their own
+                        paths = shards.new(min(count, len(missing)))
+                        pool = (RayPool if on_ray else ProcessPool)(recipe, paths, compression)
+                        _record_in_shards(pool, missing, writer, shards, progress, interrupted)
+                    shards.join(writer, episodes)
+                except JepaRobotError:
+                    if is_new and len(writer) == 0 and not shards.paths():
+                        path.unlink()  # an empty file would keep to a recipe that does not work
+                    raise
                 if len(writer) < episodes:
                     raise KeyboardInterrupt
     seconds = time.monotonic() - began

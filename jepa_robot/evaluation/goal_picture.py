@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
-from jepa_robot.errors import GoalError, OutputError
+from jepa_robot.errors import GoalError, OutputError, TaskError
 from jepa_robot.files import atomic_path
 from jepa_robot.spec import Contract
 
@@ -32,8 +32,26 @@ class SamplesGoals(Protocol):
 
 
 def start_and_goal(task: SamplesGoals, seed: int) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Start and goal state of the episode with this seed, the same in every verb."""
-    return task.sample_start_and_goal(np.random.default_rng(seed))
+    """Start and goal state of the episode with this seed, the same in every verb.
+
+    Raises:
+        TaskError: the task cannot make one.
+    """
+    return draw_start_and_goal(task, np.random.default_rng(seed))
+
+
+def draw_start_and_goal(task: SamplesGoals, rng: np.random.Generator) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Start and goal state drawn from a generator.
+
+    Raises:
+        TaskError: the task cannot make one.
+    """
+    from jepa_envs.goal_image import NoGoalError
+
+    try:
+        return task.sample_start_and_goal(rng)
+    except (NoGoalError, ValueError) as error:
+        raise TaskError(str(error), mend="try another --seed, or another --task-option") from error
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ import numpy as np
 
 from jepa_robot.data.format import STATE_KEY, Episode
 from jepa_robot.errors import ConfigError
+from jepa_robot.evaluation.goal_picture import draw_start_and_goal
 from jepa_robot.evaluation.tasks import Task
 
 
@@ -99,12 +100,15 @@ def begin_episode(
 
     Returns:
         Kind of its demonstrator, goal state, first observation, and the generator of everything after that.
+
+    Raises:
+        TaskError: the task cannot make a goal.
     """
     rng = np.random.default_rng(seed)
     kinds = sorted(recipe.mix)
     shares = np.array([recipe.mix[kind] for kind in kinds])
     kind = str(rng.choice(kinds, p=shares / shares.sum()))
-    start, goal = task.env.sample_start_and_goal(rng)
+    start, goal = draw_start_and_goal(task.env, rng)
     observation, _ = task.env.reset(seed=seed, options={"state": start, "goal_state": goal})
     return kind, goal, observation, rng
 

@@ -101,6 +101,20 @@ def test_a_goal_is_drawn_and_planned_for_and_the_registered_steps_are_the_limit(
     assert json.loads(out)["task"] == "toy" and json.loads(out)["steps"] <= 7
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_no_goal_away_from_its_start(call, tmp_path, checkpoint_for, workers):
+    with Task(TASK) as task:
+        model = checkpoint_for(task.contract)
+    words = "no goal away from its start in 100 tries: in 0 none was made, and 100 were reached at the start", "--task"
+    for outcome in (
+        collected(call, "--task-option", "near=5", "--workers", workers),
+        call("goal", "--task", TASK, "--task-option", "near=5", "-o", "goal.png"),
+        call("evaluate", "--task", TASK, "--task-option", "near=5", "--checkpoint", model, "--out", "there"),
+    ):
+        assert_refused(outcome, *words)
+    assert sorted(path.name for path in tmp_path.iterdir() if path.suffix != "") == ["own_toys.py"]
+
+
 def test_without_registered_steps_they_are_asked_for(call, checkpoint_for):
     task = "own_toys:toys/Endless-v0"
     with Task(task) as opened:

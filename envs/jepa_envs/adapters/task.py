@@ -14,7 +14,7 @@ from jepa_envs.adapters.goals import GoalMaker, another_reset
 from jepa_envs.adapters.simulation import EnvSimulation, model_fields
 from jepa_envs.demonstrators import ColouredNoise, NoisyExpert
 from jepa_envs.gl import mujoco
-from jepa_envs.goal_image import LEAST_MOVE, Demonstrator, State
+from jepa_envs.goal_image import LEAST_MOVE, Demonstrator, NoGoalError, State
 from jepa_envs.renderer import FreeCamera
 from jepa_envs.task import Dim, MujocoGoalTask
 
@@ -185,15 +185,20 @@ class AdaptedTask(MujocoGoalTask):
         return info if self._solved is None else info | {"success": bool(self._solved(self._inner))}
 
     def _draw_start_and_goal(self, rng: np.random.Generator) -> tuple[State, State]:
+        made = 0
         for _ in range(_TRIES):
             self.reset_env(int(rng.integers(2**31)))
             start = self.state()
             if self._make_goal(self, rng):
+                made += 1
                 self._simulation.settle()
                 goal = self.state()
                 if not self.is_success(start, goal):
                     return self._towards(start, goal), goal
-        raise RuntimeError(f"task {self.name}: no goal away from its start in {_TRIES} tries")
+        raise NoGoalError(
+            f"task {self.name}: no goal away from its start in {_TRIES} tries: in {_TRIES - made} none was made, and "
+            f"{made} were reached at the start, expected another goal, success_distance or solved"
+        )
 
     def _demonstrators(self) -> dict[str, Callable[[np.random.Generator], Demonstrator]]:
         low, high = self._low, self._high
