@@ -6,7 +6,7 @@ import dataclasses
 import inspect
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,12 +14,15 @@ from jepa_robot.cli.options import json_option
 from jepa_robot.cli.report import dims, pairs, section, table
 from jepa_robot.spec import Dim
 
+if TYPE_CHECKING:
+    from jepa_envs.task_options import TaskOption
+
 
 @click.command("tasks")
 @click.argument("task", required=False)
 @json_option
 def command(task: str | None, as_json: bool) -> None:
-    """List the tasks, or describe TASK: what is to be done, cameras, actions, states and demonstrators."""
+    """List the tasks, or describe TASK: what is to be done, cameras, actions, states, options of its own."""
     if task is None:
         listed = _all()
         click.echo(json.dumps(listed) if as_json else "\n".join(_list(listed)))
@@ -48,6 +51,8 @@ def _describe(name: str) -> dict[str, Any]:
     import jepa_envs
     from gymnasium.envs.registration import load_env_creator
 
+    from jepa_envs.task_options import own_options
+
     from jepa_robot.evaluation.tasks import Task
 
     with Task(name) as task:
@@ -63,7 +68,20 @@ def _describe(name: str) -> dict[str, Any]:
             "demonstrators": list(task.env.demonstrator_kinds()),
             "actions": [dataclasses.asdict(dim) for dim in task.contract.actions],
             "states": [dataclasses.asdict(dim) for dim in task.contract.states],
+            "options": [_option(option) for option in own_options(spec)],
         }
+
+
+def _option(option: TaskOption) -> dict[str, Any]:
+    """As plain data; a default that JSON does not know is what Python prints of it."""
+    plain = option.default is None or isinstance(option.default, (bool, int, float, str))
+    return {
+        "name": option.name,
+        "required": option.required,
+        "default": option.default if plain else repr(option.default),
+        "values": option.values,
+        "expected": option.expected,
+    }
 
 
 def _lines(facts: dict[str, Any]) -> Iterator[str]:
@@ -79,3 +97,9 @@ def _lines(facts: dict[str, Any]) -> Iterator[str]:
     yield from pairs(named)
     for kind in ("actions", "states"):
         yield from section(kind, dims(Dim(**dim) for dim in facts[kind]))
+    if facts["options"]:
+        from jepa_envs.task_options import as_text
+
+        defaults = {o["name"]: "-" if o["required"] else as_text(o["default"]) for o in facts["options"]}
+        rows = [("name", "default", "value"), *((o["name"], defaults[o["name"]], o["expected"]) for o in facts["options"])]
+        yield from section("options, as --task-option NAME=VALUE", table(rows))

@@ -33,5 +33,27 @@ def test_one_is_described(call):
     assert "dx    cm    board  -3.6  3.6" in out
 
 
+def test_options_are_listed(call):
+    facts = json.loads(call("tasks", "push_t", "--json").out)
+    assert facts["options"] == [
+        {
+            "name": "action",
+            "required": False,
+            "default": "absolute",
+            "values": ["absolute", "relative"],
+            "expected": "one of absolute, relative",
+        }
+    ]
+    for value in facts["options"][0]["values"]:
+        jepa_envs.make("push_t", options={"action": value}).close()
+    lines = call("tasks", "push_t").out.splitlines()
+    assert lines[-3:] == [
+        "options, as --task-option NAME=VALUE",
+        "  name    default   value",
+        "  action  absolute  one of absolute, relative",
+    ]
+    assert json.loads(call("tasks", "two_rooms", "--json").out)["options"] == []
+
+
 def test_unknown(call):
     assert_refused(call("tasks", "nowhere"), "there is no task 'nowhere'", "push_t")
