@@ -81,30 +81,36 @@ class VideoEncoder(nn.Module):
         grid = grid or self.config.grid
         return grid_positions(tubelets, grid, grid).to(self.pixel_mean.device)
 
-    def patchify(self, frames: Tensor) -> Tensor:
-        """uint8 or float (in [0, 255]) [B, T, H, W, 3] -> normalised pixels float [B, T, N, 3, patch * patch].
+    def patchify(self, frames: Tensor, together: int = 1) -> Tensor:
+        """Frames to normalised patches, ``together`` frames in one.
 
-        H and W are equal, and any multiple of the patch size.
+        H and W are equal, and any multiple of the patch size p; T is a multiple of ``together``.
+
+        Args:
+            frames: uint8, or float in [0, 255], [B, T, H, W, 3].
+
+        Returns:
+            float [B, T / together, N, 3, together * p * p].
 
         Raises:
-            ValueError: they are not.
+            ValueError: other sizes.
         """
         batch, time, height, width, _ = frames.shape
         patch = self.config.patch_size
         if height != width or height % patch:
             raise ValueError(f"frames are {height}x{width} pixels; expected squares of a multiple of {patch}")
+        if time % together:
+            raise ValueError(f"clip has {time} frames; expected a multiple of {together}")
         grid = height // patch
-        x = frames.reshape(batch, time, grid, patch, grid, patch, 3).permute(0, 1, 2, 4, 6, 3, 5)
-        x = x.reshape(batch, time, grid * grid, 3, patch * patch).float()
-        return x * (1 / 255 / self.pixel_std[:, None]) - (self.pixel_mean / self.pixel_std)[:, None]
+        x = frames.reshape(batch, time // together, together, grid, patch, grid, patch, 3)
+        x = x.permute(0, 1, 3, 5, 7, 2, 4, 6)  # before the pixels become floats: a quarter of the bytes to move
+        x = x.reshape(batch, time // together, grid * grid, 3, together * patch * patch)
+        x = x.float() if x.dtype == torch.uint8 else x.float().clone()
+        return x.mul_((1 / 255 / self.pixel_std)[:, None]).sub_((self.pixel_mean / self.pixel_std)[:, None])
 
     def tubelets(self, frames: Tensor) -> Tensor:
-        """uint8 [B, T, H, W, 3] with T even -> normalised pixels float [B, T / 2 * N, 3 * 2 * patch * patch]."""
-        time = frames.shape[1]
-        if time % TUBELET:
-            raise ValueError(f"clip has {time} frames; expected a multiple of {TUBELET}")
-        x = self.patchify(frames).unflatten(1, (time // TUBELET, TUBELET))
-        return x.permute(0, 1, 3, 4, 2, 5).flatten(3).flatten(1, 2)  # channel, time in tubelet, pixels
+        """[B, T, H, W, 3] with T even, see `patchify` -> normalised pixels float [B, T / 2 * N, 3 * 2 * p * p]."""
+        return self.patchify(frames, TUBELET).flatten(3).flatten(1, 2)
 
     def run(self, tokens: Tensor, positions: Tensor) -> Tensor:
         """Blocks and final norm over embedded tokens [B, L, width] -> [B, L, width].
