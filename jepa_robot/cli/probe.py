@@ -43,7 +43,7 @@ def command(checkpoint: str, data: Path, valid_fraction: float, seed: int, as_js
     from jepa_robot.models import load_encoder
     from jepa_robot.models.encoder import VideoEncoder
     from jepa_robot.spec import Contract
-    from jepa_robot.training.pretrain import representation_figures
+    from jepa_robot.training.probes import representation_figures
 
     encoder, header = load_encoder(checkpoint)
     contract = Contract.from_dict(header["contract"], checkpoint)
@@ -70,7 +70,7 @@ def _pixel_figures(arrays: Trajectories, train: np.ndarray, valid: np.ndarray) -
     import torch
 
     from jepa_robot.training.health import effective_rank, linear_probe
-    from jepa_robot.training.pretrain import PROBE_FRAMES, probe_frames
+    from jepa_robot.training.probes import PROBE_FRAMES, probe_frames
 
     rows = [probe_frames(arrays, episodes, n) for episodes, n in ((train, PROBE_FRAMES), (valid, PROBE_FRAMES // 3))]
     train_x, valid_x = (_pixels(arrays.frames_at(r)) for r in rows)

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from jepa_robot.data.windows import Trajectories
 from jepa_robot.errors import OutputError
 from jepa_robot.models.encoder import VideoEncoder
-from jepa_robot.training.pretrain import encode_rows
+from jepa_robot.training.probes import encode_rows
 
 logger = logging.getLogger(__name__)
 

@@ -19,7 +19,7 @@ from jepa_robot.data.writer import TrajectoryWriter
 from jepa_robot.models import checkpoint
 from jepa_robot.models.encoder import EncoderConfig, VideoEncoder
 from jepa_robot.spec import Camera, Contract, Dim
-from jepa_robot.training.pretrain import representation_figures
+from jepa_robot.training.probes import representation_figures
 
 SIZE = 32
 COLUMNS = ("encoder", "random weights", "pixels")

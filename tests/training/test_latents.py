@@ -14,7 +14,7 @@ from tensors import assert_same_state
 from jepa_robot.errors import OutputError
 from jepa_robot.training import latents, loop
 from jepa_robot.training.latents import LatentStore
-from jepa_robot.training.pretrain import encode_rows
+from jepa_robot.training.probes import encode_rows
 from jepa_robot.training.world import WorldStage
 
 BYTES = 48 * 16 * 12 * 2  # 6 episodes of 8 frames, 16 tokens of width 12, two bytes each

@@ -10,7 +10,8 @@ from tensors import assert_same_state, parameters
 
 from jepa_robot.training import loop
 from jepa_robot.training.masks import sample_masks
-from jepa_robot.training.pretrain import encode_rows, motion_weights, probe_frames, representation_figures
+from jepa_robot.training.pretrain import motion_weights
+from jepa_robot.training.probes import encode_rows, probe_frames, representation_figures
 
 
 def test_motion_weights_equal_loops():
