@@ -11,7 +11,7 @@ class DifferentialIK:
     """Joint angles that bring a site of a MuJoCo model to a pose.
 
     Each iteration moves along the damped pseudo-inverse of the site's Jacobian, and along the Jacobian's null space
-    towards ``posture``. As it goes on until the null-space motion has died down too, the result depends on the pose
+    towards ``posture``. Joints that would leave their ranges stay, and the others do without them. As it goes on until the null-space motion has died down too, the result depends on the pose
     alone and hardly on where the search began: a redundant arm looks the same however it came to a place.
 
     Args:
@@ -75,12 +75,23 @@ class DifferentialIK:
                 break
             mujoco.mj_comPos(model, data)
             mujoco.mj_jacSite(model, data, self._jacobian[:3], self._jacobian[3:], self._site)
-            u, s, vt = np.linalg.svd(self._jacobian[:, self._dof])
-            null = vt[6:]
-            null_step = posture_gain * (null.T @ (null @ (self._posture - q)))
+            free = np.ones(len(q), bool)
+            step, null_step = self._step(error, q, free, damping, posture_gain)
+            while (stuck := free & (((q <= self._low) & (step < 0)) | ((q >= self._high) & (step > 0)))).any():
+                free &= ~stuck
+                step, null_step = self._step(error, q, free, damping, posture_gain)
             if residual < tolerance and np.abs(null_step).max() < posture_tolerance:
                 break
-            step = vt[:6].T @ (s / (s * s + damping * damping) * (u.T @ error)) + null_step
             step *= min(1.0, 0.5 / max(np.abs(step).max(), 1e-9))  # at most 0.5 rad: the Jacobian is a local truth
             q = np.clip(q + step, self._low, self._high)
         return q, residual
+
+    def _step(
+        self, error: np.ndarray, q: np.ndarray, free: np.ndarray, damping: float, posture_gain: float
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The next step [J], in which only joints that are ``free``, bool [J], move, and its part in the null space."""
+        u, s, vt = np.linalg.svd(self._jacobian[:, self._dof] * free)
+        null = vt[6:]
+        null_step = posture_gain * (null.T @ (null @ np.where(free, self._posture - q, 0.0)))
+        step = vt[:6].T @ (s / (s * s + damping * damping) * (u.T @ error)) + null_step
+        return np.where(free, step, 0.0), null_step

@@ -1,8 +1,9 @@
 """Demonstrators for tasks in which a Panda handles an object.
 
 Each looks at where hand and object are and does what comes next: above it, down, close, lift, carry, lower, open. So
-an expert that is disturbed goes on from where it finds itself. Inside this module actions and hands have five
-dimensions: x, y, z, yaw, closedness.
+an expert that is disturbed goes on from where it finds itself. Inside this module actions [P] and hands [P] are changes
+of poses and poses of a `jepa_envs.workspace.Workspace`, which have a yaw where the task's actions have none, too. Hands
+handle objects from above: an expert takes the hand's tilt back.
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ import numpy as np
 
 from jepa_envs.demonstrators import ColouredNoise
 from jepa_envs.goal_image import Demonstrator, State
+from jepa_envs.orientation import size_of, turn_between
 from jepa_envs.panda import FINGER_TRAVEL
-from jepa_envs.panda_tabletop import HIGH, LOW, MAT, ObjectShape, object_position, object_yaw
+from jepa_envs.panda_tabletop import LOWEST, MAT, ObjectShape, object_position, object_yaw
+from jepa_envs.workspace import Workspace, angles_in
 
-BOUND = np.array([0.05, 0.05, 0.05, 0.2, 0.25])  # largest action: metres, radians, closedness
 FINGER_HALF = np.array([0.017, 0.028])  # of the two closed fingers together, x and y
 _OPEN, _SHUT = 0.0, 1.0  # closedness
 _SQUEEZE = 0.2  # by which the commanded closedness of a held object exceeds the measured one
@@ -33,7 +35,7 @@ class Scene:
     """What a demonstrator looks at.
 
     Attributes:
-        hand: commanded pose [5].
+        hand: commanded pose [P].
         closedness: measured.
         centre: of the object [3].
         yaw: of the object.
@@ -57,72 +59,81 @@ class Skills:
     Args:
         shape: of the object.
         gain: share of the remaining way that a step goes, as far as the bounds allow.
-        rotation: whether the hand may turn.
+        workspace: where the hand may go.
     """
 
-    def __init__(self, shape: ObjectShape, gain: float, rotation: bool):
-        self.shape, self._gain, self._rotation = shape, gain, rotation
+    def __init__(self, shape: ObjectShape, gain: float, workspace: Workspace):
+        self.shape, self._gain, self._workspace = shape, gain, workspace
+        self._low, self._high = workspace.low[:3], workspace.high[:3]
 
     def is_held(self, scene: Scene) -> bool:
         """Whether the fingers squeeze something where the object is."""
         offset = scene.centre - scene.hand[:3]
         there = np.linalg.norm(offset[:2]) < 0.02 and abs(offset[2] + self.shape.grip_height) < 0.03
-        return bool(there and scene.hand[4] - scene.closedness > 0.1)
+        return bool(there and scene.hand[-1] - scene.closedness > 0.1)
 
-    def go(self, scene: Scene, place: np.ndarray, yaw: float, closedness: float) -> np.ndarray:
-        """Towards ``place`` [3], straight, and a yaw and a commanded closedness."""
-        way = self._gain * np.append(place - scene.hand[:3], yaw - scene.hand[3])
-        way[:3] /= max(1.0, np.abs(way[:3] / BOUND[:3]).max())
-        return np.clip(np.append(way, closedness - scene.hand[4]), -BOUND, BOUND)
+    def go(self, scene: Scene, place: np.ndarray, angles: np.ndarray, closedness: float) -> np.ndarray:
+        """Towards ``place`` [3], straight, and the hand's ``angles`` [1 or 3] and a commanded closedness."""
+        bound = self._workspace.bound
+        way = self._workspace.change(scene.hand, np.array([*place, *angles, closedness]))
+        way[:-1] *= self._gain
+        way[:3] /= max(1.0, np.abs(way[:3] / bound[:3]).max())
+        return np.clip(way, -bound, bound)
 
-    def over(self, scene: Scene, place: np.ndarray, yaw: float, closedness: float, lowest: float) -> np.ndarray:
-        """Towards ``place`` [3] at no less than the height ``lowest``, until above it; then down."""
+    def over(
+        self, scene: Scene, place: np.ndarray, angles: np.ndarray, closedness: float, lowest: float
+    ) -> np.ndarray:
+        """Towards ``place`` [3] at no less than the height ``lowest``, until above it and not tilted; then down."""
         far, low = np.linalg.norm(place[:2] - scene.hand[:2]), scene.hand[2] < lowest - 0.01
         if low and far > 0.025:
-            return self.go(scene, np.append(scene.hand[:2], max(lowest, place[2])), yaw, closedness)
-        if not low and far > 0.01:
+            return self.go(scene, np.append(scene.hand[:2], max(lowest, place[2])), angles, closedness)
+        tilted = self._workspace.tilts and size_of(turn_between(angles_in(scene.hand), angles)) > 0.05
+        if not low and (far > 0.01 or tilted):
             place = np.append(place[:2], max(lowest, place[2]))
-        return self.go(scene, place, yaw, closedness)
+        return self.go(scene, place, angles, closedness)
 
     def grasp(self, scene: Scene) -> np.ndarray:
         """Towards holding the object."""
-        yaw = self._grip_yaw(scene)
+        angles = self._workspace.upright(self._grip_yaw(scene))
         place = scene.centre + np.array([0.0, 0.0, self.shape.grip_height])
-        place[2] = max(place[2], LOW[2])
+        place[2] = max(place[2], self._low[2])
         offset = scene.hand[:3] - place
-        if np.linalg.norm(offset[:2]) < 0.012 and abs(offset[2]) < 0.008 and abs(yaw - scene.hand[3]) < 0.1:
-            return self.go(scene, scene.hand[:3], scene.hand[3], _SHUT)
+        aligned = size_of(turn_between(angles_in(scene.hand), angles)) < 0.1
+        if np.linalg.norm(offset[:2]) < 0.012 and abs(offset[2]) < 0.008 and aligned:
+            return self.go(scene, scene.hand[:3], angles_in(scene.hand), _SHUT)
         if np.linalg.norm(offset[:2]) < 0.02 and offset[2] < 0.04:  # the fingers are around the object
-            return self.go(scene, place, yaw, _OPEN)
+            return self.go(scene, place, angles, _OPEN)
         if scene.closedness > 0.1:  # the fingers have to be open before they go down
             place[2] = max(scene.hand[2], self._above(scene))
-        return self.over(scene, place, yaw, _OPEN, self._above(scene))
+        return self.over(scene, place, angles, _OPEN, self._above(scene))
 
-    def carry(self, scene: Scene, centre: np.ndarray, yaw: float) -> np.ndarray:
+    def carry(self, scene: Scene, centre: np.ndarray, angles: np.ndarray) -> np.ndarray:
         """Towards having the held object's centre at ``centre`` [3]."""
-        place = np.clip(centre + scene.hand[:3] - scene.centre, LOW[:3], HIGH[:3])
-        return self.go(scene, place, yaw, scene.closedness + _SQUEEZE)
+        place = np.clip(centre + scene.hand[:3] - scene.centre, self._low, self._high)
+        return self.go(scene, place, angles, scene.closedness + _SQUEEZE)
 
-    def put(self, scene: Scene, place: np.ndarray, yaw: float) -> np.ndarray:
+    def put(self, scene: Scene, place: np.ndarray, angles: np.ndarray) -> np.ndarray:
         """Towards having the held object above ``place`` [2], and then on it."""
         offset = scene.hand[:3] - scene.centre
         down = np.append(place, self.shape.half_height - 0.001) + offset
-        lowest = min(_CARRY_HEIGHT + self.shape.half_height + offset[2], HIGH[2])
-        return self.over(scene, np.clip(down, LOW[:3], HIGH[:3]), yaw, scene.closedness + _SQUEEZE, lowest)
+        lowest = min(_CARRY_HEIGHT + self.shape.half_height + offset[2], self._high[2])
+        down = np.clip(down, self._low, self._high)
+        return self.over(scene, down, angles, scene.closedness + _SQUEEZE, lowest)
 
     def release(self, scene: Scene, retreat: np.ndarray) -> np.ndarray:
-        """Open the fingers, then up and to the pose ``retreat`` [5]."""
+        """Open the fingers, then up and to the pose ``retreat`` [P]."""
         if scene.closedness > 0.15 and np.linalg.norm(scene.hand[:2] - scene.centre[:2]) < 0.03:
-            return self.go(scene, scene.hand[:3], scene.hand[3], _OPEN)
+            return self.go(scene, scene.hand[:3], angles_in(scene.hand), _OPEN)
         return self.leave(scene, retreat)
 
     def leave(self, scene: Scene, retreat: np.ndarray) -> np.ndarray:
-        """Up from the object, which the hand does not hold, and to the pose ``retreat`` [5]."""
-        return self.over(scene, retreat[:3], retreat[3], retreat[4], min(self._above(scene), retreat[2]))
+        """Up from the object, which the hand does not hold, and to the pose ``retreat`` [P]."""
+        lowest = min(self._above(scene), retreat[2])
+        return self.over(scene, retreat[:3], angles_in(retreat), retreat[-1], lowest)
 
     def push(self, scene: Scene, place: np.ndarray) -> np.ndarray:
         """Towards having pushed the object to ``place`` [2] with closed fingers."""
-        height = push_height(self.shape)
+        height, angles = push_height(self.shape), self._workspace.upright(0.0)
         way = place - scene.centre[:2]
         left = float(np.linalg.norm(way))
         along = way / max(left, 1e-9)
@@ -131,25 +142,25 @@ class Skills:
         behind, off = -float(offset @ along), float(offset @ aside)
         if scene.hand[2] < height + 0.015 and behind > 0.02 and abs(off) < 0.012 and scene.closedness > 0.9:
             advance = self._gain * min(0.6 * left, 0.025) * along - 0.5 * off * aside
-            return self.go(scene, np.append(scene.hand[:2] + advance / self._gain, height), 0.0, _SHUT)
+            return self.go(scene, np.append(scene.hand[:2] + advance / self._gain, height), angles, _SHUT)
         start = scene.centre[:2] - along * (reach(self.shape, scene.yaw, along) + 0.012)
-        start = np.clip(start, LOW[:2], HIGH[:2])
-        return self.over(scene, np.append(start, height), 0.0, _SHUT, self._above(scene))
+        start = np.clip(start, self._low[:2], self._high[:2])
+        return self.over(scene, np.append(start, height), angles, _SHUT, self._above(scene))
 
     def _above(self, scene: Scene) -> float:
         """Height of the hand at which the fingers pass over the object."""
-        return min(scene.centre[2] + self.shape.half_height + _TIP + _CLEARANCE, HIGH[2])
+        return min(scene.centre[2] + self.shape.half_height + _TIP + _CLEARANCE, self._high[2])
 
     def _grip_yaw(self, scene: Scene) -> float:
         """Yaw of the hand in which the fingers close on two faces."""
-        if not (self._rotation and self.shape.turns):
+        if not (self._workspace.turns and self.shape.turns):
             return 0.0
         return (scene.yaw + self.shape.turns / 2) % self.shape.turns - self.shape.turns / 2
 
 
 def push_height(shape: ObjectShape) -> float:
     """Height of the fingertips' point at which the fingers push a standing object and the hand passes above it."""
-    return max(2 * shape.half_height + 0.006 - _PALM, LOW[2] + 0.005)
+    return max(2 * shape.half_height + 0.006 - _PALM, LOWEST + 0.005)
 
 
 def reach(shape: ObjectShape, yaw: float, along: np.ndarray) -> float:
@@ -165,15 +176,15 @@ class ObjectExpert(abc.ABC):
     Args: as `Skills`.
     """
 
-    def __init__(self, shape: ObjectShape, gain: float, rotation: bool):
-        self._skills = Skills(shape, gain, rotation)
+    def __init__(self, shape: ObjectShape, gain: float, workspace: Workspace):
+        self._skills = Skills(shape, gain, workspace)
 
     def act(self, state: State, goal_state: State) -> np.ndarray:
         return self._step(Scene.of(state), Scene.of(goal_state))
 
     @abc.abstractmethod
     def _step(self, scene: Scene, goal: Scene) -> np.ndarray:
-        """The next action [5]."""
+        """The next action [P]."""
 
 
 class HoldExpert(ObjectExpert):
@@ -182,7 +193,7 @@ class HoldExpert(ObjectExpert):
     def _step(self, scene: Scene, goal: Scene) -> np.ndarray:
         if not self._skills.is_held(scene):
             return self._skills.grasp(scene)
-        return self._skills.carry(scene, goal.centre, goal.hand[3])
+        return self._skills.carry(scene, goal.centre, angles_in(goal.hand))
 
 
 class PlaceExpert(ObjectExpert):
@@ -193,7 +204,7 @@ class PlaceExpert(ObjectExpert):
         if there and scene.centre[2] < self._skills.shape.half_height + 0.004:
             return self._skills.release(scene, goal.hand)
         if self._skills.is_held(scene):
-            return self._skills.put(scene, goal.centre[:2], goal.hand[3])
+            return self._skills.put(scene, goal.centre[:2], angles_in(goal.hand))
         return self._skills.grasp(scene)
 
 
@@ -212,15 +223,17 @@ class ObjectExplorer:
     Args:
         rng: source of randomness.
         shape: of the object.
-        rotation: whether the hand may turn.
+        workspace: where the hand may go.
     """
 
     _CARRY, _PUSH, _WANDER = range(3)
 
-    def __init__(self, rng: np.random.Generator, shape: ObjectShape, rotation: bool):
-        self._rng = rng
-        self._skills = Skills(shape, rng.uniform(0.5, 1.0), rotation)
-        self._noise = ColouredNoise(rng, rng.uniform(0.02, 0.25) * BOUND * (1, 1, 1, 1, 0.3), correlation=0.7)
+    def __init__(self, rng: np.random.Generator, shape: ObjectShape, workspace: Workspace):
+        self._rng, self._workspace = rng, workspace
+        self._skills = Skills(shape, rng.uniform(0.5, 1.0), workspace)
+        noise = rng.uniform(0.02, 0.25) * workspace.bound
+        noise[-1] *= 0.3
+        self._noise = ColouredNoise(rng, noise, correlation=0.7)
         self._begin()
 
     def act(self, state: State, goal_state: State) -> np.ndarray:
@@ -228,14 +241,14 @@ class ObjectExplorer:
         if self._left <= 0:
             self._begin()
         step = self._deed(Scene.of(state)) + self._noise.next()
-        return np.clip(step, -BOUND, BOUND)
+        return np.clip(step, -self._workspace.bound, self._workspace.bound)
 
     def _begin(self) -> None:
         """Draw what to do next, where to, and for how long."""
         rng = self._rng
         self._what = rng.choice([self._CARRY, self._PUSH, self._WANDER], p=[0.45, 0.35, 0.2])
         self._left = int(rng.integers(12, 35))
-        self._hand = rng.uniform(LOW, HIGH)
+        self._hand = self._workspace.draw(rng)
         self._place = np.append(rng.uniform(MAT[0] + 0.08, MAT[1] - 0.08), rng.uniform(0.05, 0.25))
 
     def _deed(self, scene: Scene) -> np.ndarray:
@@ -247,17 +260,17 @@ class ObjectExplorer:
             if not self._skills.is_held(scene):
                 return self._skills.grasp(scene)
             if self._left < 4:  # let go of it there
-                return self._skills.go(scene, scene.hand[:3], scene.hand[3], _OPEN)
-            return self._skills.carry(scene, self._place, self._hand[3])
-        return self._skills.go(scene, self._hand[:3], self._hand[3], self._hand[4])
+                return self._skills.go(scene, scene.hand[:3], angles_in(scene.hand), _OPEN)
+            return self._skills.carry(scene, self._place, angles_in(self._hand))
+        return self._skills.go(scene, self._hand[:3], angles_in(self._hand), self._hand[-1])
 
 
 class Selected:
     """Another demonstrator, of whose actions only some dimensions are used.
 
     Args:
-        demonstrator: its actions are [5].
-        used: which of them, bool [5].
+        demonstrator: its actions are [P].
+        used: which of them, bool [P].
     """
 
     def __init__(self, demonstrator: Demonstrator, used: np.ndarray):

@@ -12,13 +12,13 @@ from jepa_envs.demonstrators import ColouredNoise, NoisyExpert
 from jepa_envs.dim import Dim
 from jepa_envs.gl import mujoco
 from jepa_envs.goal_image import LEAST_MOVE, Demonstrator, State
-from jepa_envs.panda import CONTROL_PERIOD, pose_dims
-from jepa_envs.panda_object_demonstrators import BOUND, ObjectExpert, ObjectExplorer, Selected
-from jepa_envs.panda_tabletop import HIGH, LOW, ObjectName, ObjectShape, Tabletop, object_position, object_tilt
+from jepa_envs.panda import CONTROL_PERIOD
+from jepa_envs.panda_object_demonstrators import ObjectExpert, ObjectExplorer, Selected
+from jepa_envs.panda_tabletop import ObjectName, ObjectShape, Tabletop, object_position, object_tilt
 from jepa_envs.task import MujocoGoalTask
+from jepa_envs.workspace import RotationName
 
-_POSE = (("x", "m"), ("y", "m"), ("z", "m"), ("yaw", "rad"), ("gripper", "1"))
-_NOISE = np.array([0.2, 0.2, 0.2, 0.2, 0.0])  # of noisy experts, as a share of the bounds: they do not drop things
+_NOISE = 0.2  # of noisy experts, as a share of the bounds; none of the gripper: they do not drop things
 _PLACES = np.array([(0.43, -0.15), (0.57, 0.15)])  # where objects stand at first and in the end
 _ALIGNED = 0.3  # radians by which a box may be turned for fingers that cannot turn
 _ABOVE, _AWAY = 0.15, 0.12  # height of the hand at first, and how far it is from the object, metres
@@ -33,15 +33,21 @@ class PandaObjectTask(MujocoGoalTask):
 
     Action, as V-JEPA 2-AC's: float32 [4], (dx, dy, dz) metres within 0.05 and a change of closedness within 0.25. What
     is beyond is clipped, and so is motion out of the workspace (0.38..0.62, -0.20..0.20, 0.013..0.30). The hand points
-    down throughout. With ``rotation`` it may also turn about the vertical, within 1 radian: ``proprio`` and the
-    action are float32 [5], with the yaw (radians) and its change, within 0.2, before the gripper's. That is the only
-    one of V-JEPA 2-AC's three angles (Euler xyz of R(t+1) R(t)^T) which is not zero.
+    down throughout.
+
+    With ``rotation="yaw"`` it may also turn about the vertical, within 1 radian: ``proprio`` and the action are
+    float32 [5], with the yaw (radians) and its change, within 0.2, before the gripper's. With ``rotation="xyz"`` they
+    are V-JEPA 2-AC's in full, float32 [7]: roll, pitch and yaw, Euler angles xyz about the base frame's axes, of
+    R(t+1) R(t)^T in the action, each within 0.2, and of R in ``proprio``. There all angles are 0 where the hand points
+    straight down (see `jepa_envs.orientation`), and it may be tilted from that by 0.4 radians at most; x is within
+    0.40..0.62. Of the orientation the tilt is limited first, then the yaw. Starts then have a tilted hand, and so have
+    goals with a held object, which is tilted with it. How the hand is turned in the end does not count.
 
     Where something is in the way, the hand stays there. The object cannot leave the mat.
 
     Args:
         object: ``"cup"`` or ``"box"``.
-        rotation: whether the hand may turn.
+        rotation: ``"none"``, ``"yaw"`` or ``"xyz"``.
         others: as `jepa_envs.task.MujocoGoalTask`.
     """
 
@@ -58,13 +64,12 @@ class PandaObjectTask(MujocoGoalTask):
         camera: str | None = None,
         variation: str | Sequence[str] = (),
         object: ObjectName | None = None,
-        rotation: bool = False,
+        rotation: RotationName = "none",
     ):
         self.object = object or self.default_object
         self.rotation = rotation
         if self.object != self.default_object:
             self.name = f"{type(self).name}_{self.object}"
-        self._used = np.array([True, True, True, rotation, True])
         super().__init__(render_mode, image_size, camera, variation)
 
     def object_position(self, state: State) -> np.ndarray:
@@ -76,7 +81,9 @@ class PandaObjectTask(MujocoGoalTask):
         return bool(np.linalg.norm(self.object_position(after) - self.object_position(before)) > LEAST_MOVE)
 
     def state_with(self, hand: Sequence[float], place: Sequence[float], yaw: float = 0.0) -> State:
-        """The state standing still with the hand at (x, y, z, yaw, closedness) and the object standing at (x, y).
+        """The state standing still with the hand at a pose and the object standing at (x, y), turned by ``yaw``.
+
+        The pose is (x, y, z, yaw, closedness), or with ``rotation="xyz"`` (x, y, z, roll, pitch, yaw, closedness).
 
         Raises:
             ValueError: the hand would be outside its workspace, or the object not on the mat.
@@ -84,16 +91,20 @@ class PandaObjectTask(MujocoGoalTask):
         table, hand = self._simulation, np.asarray(hand, float)
         return table.state_after(lambda: table.place(hand, self._standing(place), yaw))
 
-    def state_holding(self, position: Sequence[float], yaw: float = 0.0, turn: float = 0.0) -> State:
+    def state_holding(
+        self, position: Sequence[float], angles: Sequence[float] | None = None, turn: float = 0.0
+    ) -> State:
         """The state standing still with the object in the hand, the fingertips' point at ``position`` [3].
 
-        The hand is turned by ``yaw``, and the object in it by ``turn``.
+        The hand is turned by ``angles``, (yaw) or with ``rotation="xyz"`` (roll, pitch, yaw), not at all where None. The
+        object stands in it as under a hand that points straight down, turned by ``turn``, and is tilted with it.
 
         Raises:
             ValueError: the hand would be outside its workspace, or the object not above the mat.
         """
         table, position = self._simulation, np.asarray(position, float)
-        return table.state_after(lambda: table.hold(position, yaw, turn))
+        angles = table.workspace.upright(0.0) if angles is None else np.asarray(angles, float)
+        return table.state_after(lambda: table.hold(position, angles, turn))
 
     @property
     def _shape(self) -> ObjectShape:
@@ -101,22 +112,23 @@ class PandaObjectTask(MujocoGoalTask):
 
     def _draw_object(self, rng: np.random.Generator) -> tuple[np.ndarray, float]:
         """Where an object stands, (x, y) and yaw, that can be gripped from there."""
-        most = np.pi if not self._shape.turns else np.pi / 4 if self.rotation else _ALIGNED
+        most = np.pi if not self._shape.turns else np.pi / 4 if self._simulation.workspace.turns else _ALIGNED
         return rng.uniform(*_PLACES), rng.uniform(-most, most)
 
     def _draw_hand(self, rng: np.random.Generator, place: np.ndarray, closedness: float) -> np.ndarray:
-        """A pose [5] of the hand above and away from an object at (x, y)."""
+        """A pose [P] of the hand above and away from an object at (x, y)."""
         while True:
-            hand = rng.uniform(self._simulation.low, self._simulation.high)
-            hand[4] = closedness
+            hand = self._simulation.workspace.draw(rng)
+            hand[-1] = closedness
             if hand[2] >= _ABOVE and np.linalg.norm(hand[:3] - self._standing(place)) >= _AWAY:
                 return hand
 
-    def _grip_of(self, yaw: float) -> tuple[float, float]:
-        """Yaw of the hand, and turn in it, of a gripped object that stood with a yaw; fingers align a box."""
+    def _grip_of(self, yaw: float) -> tuple[np.ndarray, float]:
+        """Angles of the hand, and turn in it, of a gripped object that stood with a yaw; fingers align a box."""
+        upright = self._simulation.workspace.upright
         if not self._shape.turns:
-            return 0.0, yaw
-        return (yaw, 0.0) if self.rotation else (0.0, 0.0)
+            return upright(0.0), yaw
+        return upright(yaw if self._simulation.workspace.turns else 0.0), 0.0
 
     def _standing(self, place: Sequence[float]) -> np.ndarray:
         """Centre [3] of the object that stands at (x, y)."""
@@ -124,19 +136,20 @@ class PandaObjectTask(MujocoGoalTask):
 
     def _build(self, variation: str | Sequence[str]) -> tuple[Tabletop, list[Dim], list[Dim]]:
         table = Tabletop(self.object, self.name, self.rotation, variation)
-        middle = (table.low + table.high) / 2
-        table.place(middle * (1, 1, 1, 1, 0), [0.5, 0.1, table.shape.half_height])
-        names = [pair for pair, used in zip(_POSE, self._used, strict=True) if used]
-        return table, *pose_dims(names, BOUND[self._used], LOW[self._used], HIGH[self._used])
+        middle = (table.workspace.low + table.workspace.high) / 2
+        middle[-1] = 0.0
+        table.place(middle, [0.5, 0.1, table.shape.half_height])
+        self._used = np.ones(len(middle), bool)  # of the poses' dimensions, by the actions
+        self._used[3] = self.rotation != "none"
+        actions, states = ([dim for dim, used in zip(dims, self._used) if used] for dims in table.workspace.dims())
+        return table, actions, states
 
     def _proprio_space(self) -> gym.spaces.Box:
-        reach = np.array([1.0, 1.0, 1.5, np.pi, 1.0], np.float32)[self._used]  # of the arm, wherever it is pushed
-        low = -reach
-        low[-1] = 0.0
-        return gym.spaces.Box(low, reach)
+        low, high = self._simulation.workspace.measured_ends()
+        return gym.spaces.Box(low[self._used], high[self._used])
 
     def _act(self, action: np.ndarray) -> None:
-        delta = np.zeros(5)
+        delta = np.zeros(len(self._used))
         delta[self._used] = action
         self._simulation.step(delta)
 
@@ -152,17 +165,20 @@ class PandaObjectTask(MujocoGoalTask):
         return float(np.linalg.norm(judged[:3] - goal[:3]))
 
     def _demonstrators(self) -> dict[str, Callable[[np.random.Generator], Demonstrator]]:
-        bound = BOUND[self._used]
+        workspace = self._simulation.workspace
+        bound = workspace.bound[self._used]
+        share = np.full(len(bound), _NOISE)
+        share[-1] = 0.0
 
         def expert(gain: float) -> Demonstrator:
-            return Selected(self.expert(self._shape, gain, self.rotation), self._used)
+            return Selected(self.expert(self._shape, gain, workspace), self._used)
 
         def noisy(rng: np.random.Generator) -> Demonstrator:
-            noise = ColouredNoise(rng, (rng.uniform(0.1, 1.0) * _NOISE * BOUND)[self._used], correlation=0.7)
+            noise = ColouredNoise(rng, rng.uniform(0.1, 1.0) * share * bound, correlation=0.7)
             return NoisyExpert(expert(rng.uniform(0.4, 0.9)), noise, -bound, bound)
 
         return {
             "expert": lambda rng: expert(0.9),
             "noisy": noisy,
-            "explore": lambda rng: Selected(ObjectExplorer(rng, self._shape, self.rotation), self._used),
+            "explore": lambda rng: Selected(ObjectExplorer(rng, self._shape, workspace), self._used),
         }

@@ -8,6 +8,7 @@ from jepa_envs.goal_image import State
 from jepa_envs.panda_object_demonstrators import PlaceExpert
 from jepa_envs.panda_object_task import UPRIGHT, PandaObjectTask
 from jepa_envs.panda_tabletop import object_yaw
+from jepa_envs.workspace import angles_in
 
 LEAST_START_DISTANCE = 0.12  # metres between the object's places
 LIFT = 0.06  # metres of the object above the table in the first two sub-goals
@@ -40,11 +41,11 @@ class PandaPickPlaceEnv(PandaObjectTask):
         for state in (start, goal):
             self._simulation.data_of(state)  # checks it
         lift = np.array([0.0, 0.0, self._shape.grip_height + LIFT])
-        hand_yaw, turn = self._grip_of(object_yaw(np.asarray(start["qpos"], float)))
-        there = float(np.asarray(goal["target"])[3])
+        angles, turn = self._grip_of(object_yaw(np.asarray(start["qpos"], float)))
+        there = angles_in(np.asarray(goal["target"], float))
         look = {name: value for name, value in goal.items() if name == "appearance"}
         return [
-            self.state_holding(self.object_position(start) + lift, hand_yaw, turn) | look,
+            self.state_holding(self.object_position(start) + lift, angles, turn) | look,
             self.state_holding(self.object_position(goal) + lift, there, turn) | look,
             goal,
         ]
@@ -60,7 +61,7 @@ class PandaPickPlaceEnv(PandaObjectTask):
                 break
         start = self.state_with(self._draw_hand(rng, place, closedness=0.0), place, yaw)
         turn = self._grip_of(yaw)[1]
-        hand_yaw = self._grip_of(goal_yaw)[0]
+        angles = self._grip_of(goal_yaw)[0]
         height = self._shape.half_height + self._shape.grip_height + _RETREAT
-        hand = np.array([*goal_place, height, hand_yaw, 0.0])
-        return start, self.state_with(hand, goal_place, hand_yaw + turn)
+        hand = np.array([*goal_place, height, *angles, 0.0])
+        return start, self.state_with(hand, goal_place, angles[-1] + turn)

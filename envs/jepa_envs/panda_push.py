@@ -32,6 +32,8 @@ class PandaPushEnv(PandaObjectTask):
         return self._distance(judged, goal) <= self.success_distance and judged[4] <= UPRIGHT
 
     def _draw_start_and_goal(self, rng: np.random.Generator) -> tuple[State, State]:
+        workspace = self._simulation.workspace
+        low, high = workspace.low, workspace.high
         while True:
             (place, yaw), (goal_place, _) = self._draw_object(rng), self._draw_object(rng)
             way = goal_place - place
@@ -40,8 +42,8 @@ class PandaPushEnv(PandaObjectTask):
                 continue
             along = way / length
             behind = [centre - (reach(self._shape, yaw, along) + _GAP) * along for centre in (place, goal_place)]
-            if all(np.all((self._simulation.low[:2] <= at) & (at <= self._simulation.high[:2])) for at in behind):
+            if all(np.all((low[:2] <= at) & (at <= high[:2])) for at in behind):
                 break
         start = self.state_with(self._draw_hand(rng, place, closedness=1.0), place, yaw)
         withdrawn = behind[1] - _BACK * along  # inside the workspace, as the shortest push begins no nearer
-        return start, self.state_with(np.array([*withdrawn, _RAISED, 0.0, 1.0]), goal_place, yaw)
+        return start, self.state_with(np.array([*withdrawn, _RAISED, *workspace.upright(0.0), 1.0]), goal_place, yaw)

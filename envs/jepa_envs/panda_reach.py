@@ -11,16 +11,14 @@ from jepa_envs.demonstrators import ColouredNoise, NoisyExpert
 from jepa_envs.dim import Dim
 from jepa_envs.gl import mujoco
 from jepa_envs.goal_image import Demonstrator, State
-from jepa_envs.panda import CONTROL_PERIOD, HIGH, LOW, SCENE, Panda, pose_dims
+from jepa_envs.orientation import size_of, turn_between
+from jepa_envs.panda import CONTROL_PERIOD, SCENE, Panda
 from jepa_envs.panda_demonstrators import ReachExpert, WorkspaceExplorer
 from jepa_envs.task import MujocoGoalTask
 from jepa_envs.variation import load_model
+from jepa_envs.workspace import RotationName
 
-ACTION_HIGH = np.array([0.05, 0.05, 0.05, 0.25], np.float32)  # dx, dy, dz metres; closedness
 LEAST_START_DISTANCE = 0.10  # metres between start and goal
-
-_POSE = (("x", "m"), ("y", "m"), ("z", "m"), ("gripper", "1"))
-_BOUND = ACTION_HIGH.astype(float)
 
 
 class PandaReachEnv(MujocoGoalTask):
@@ -30,28 +28,49 @@ class PandaReachEnv(MujocoGoalTask):
     closedness (0 open, 1 closed).
 
     Action: float32 [4], (dx, dy, dz) metres within 0.05 and a change of closedness within 0.25; what is beyond is
-    clipped, and so is motion out of the workspace. The hand points down throughout.
+    clipped, and so is motion out of the workspace (0.35..0.65, -0.25..0.25, 0.12..0.42). The hand points down throughout.
 
-    Success: the gripper is within 2.5 cm of the goal.
+    With ``rotation="yaw"`` it also turns about the vertical, within 1 radian: ``proprio`` and the action are float32 [5],
+    with the yaw (radians) and its change, within 0.2, before the gripper's. With ``rotation="xyz"`` they are V-JEPA
+    2-AC's, float32 [7]: in their place are roll, pitch and yaw, Euler angles xyz about the base frame's axes, of
+    R(t+1) R(t)^T in the action, each within 0.2, and of R in ``proprio``. There all angles are 0 where the hand points
+    straight down (see `jepa_envs.orientation`), and it may be tilted from that by 0.4 radians at most; x is within
+    0.38..0.60. Of the orientation the tilt is limited first, then the yaw.
 
-    Args: as `jepa_envs.task.MujocoGoalTask`.
+    Success: the gripper is within 2.5 cm of the goal, and, where it turns, the hand within 0.2 radians of the goal's
+    orientation, about whatever axis. `distance` is that of the places alone.
+
+    Args:
+        rotation: ``"none"``, ``"yaw"`` or ``"xyz"``.
+        others: as `jepa_envs.task.MujocoGoalTask`.
     """
 
     name = "panda_reach"
     cameras = ("front", "left", "top")
     success_distance = 0.025  # metres
-    straight = True
+    success_turn = 0.2  # radians
     metadata = {"render_modes": ["rgb_array"], "render_fps": round(1 / CONTROL_PERIOD)}
     _simulation: Panda
 
+    def __init__(
+        self,
+        render_mode: str | None = None,
+        image_size: int = 64,
+        camera: str | None = None,
+        variation: str | Sequence[str] = (),
+        rotation: RotationName = "none",
+    ):
+        self.rotation = rotation
+        self.straight = rotation == "none"  # a path straight to the place is not all where the hand turns, too
+        super().__init__(render_mode, image_size, camera, variation)
+
     def _build(self, variation: str | Sequence[str]) -> tuple[Panda, list[Dim], list[Dim]]:
-        panda = Panda(load_model(SCENE, variation), self.name)
-        panda.place((LOW + HIGH) / 2)
-        return panda, *pose_dims(_POSE, ACTION_HIGH, LOW, HIGH)
+        panda = Panda(load_model(SCENE, variation), self.name, self.rotation)
+        panda.place((panda.workspace.low + panda.workspace.high) / 2)
+        return panda, *panda.workspace.dims()
 
     def _proprio_space(self) -> gym.spaces.Box:
-        reach = np.array([1.0, 1.0, 1.5], np.float32)  # of the arm, in case it overshoots its workspace
-        return gym.spaces.Box(np.append(-reach, np.float32(0)), np.append(reach, np.float32(1)))
+        return gym.spaces.Box(*self._simulation.workspace.measured_ends())
 
     def _act(self, action: np.ndarray) -> None:
         self._simulation.step(action)
@@ -60,16 +79,21 @@ class PandaReachEnv(MujocoGoalTask):
         return self._simulation.pose_of(data)
 
     def _judged(self, data: mujoco.MjData) -> np.ndarray:
-        """Position of the gripper [3]."""
-        return self._simulation.pose_of(data)[:3]
+        """Position of the gripper [3] and the hand's angles [0, 1 or 3]."""
+        return self._simulation.pose_of(data)[:-1]
 
     def _distance(self, judged: np.ndarray, goal: np.ndarray) -> float:
-        return float(np.linalg.norm(judged - goal))
+        return float(np.linalg.norm(judged[:3] - goal[:3]))
+
+    def _meets(self, judged: np.ndarray, goal: np.ndarray) -> bool:
+        near = self._distance(judged, goal) <= self.success_distance
+        return near and size_of(turn_between(judged[3:], goal[3:])) <= self.success_turn
 
     def _draw_start_and_goal(self, rng: np.random.Generator) -> tuple[State, State]:
         """Two poses drawn evenly from the workspace, at least 10 cm apart."""
+        workspace = self._simulation.workspace
         while True:
-            start, goal = rng.uniform(LOW, HIGH), rng.uniform(LOW, HIGH)
+            start, goal = workspace.draw(rng), workspace.draw(rng)
             if np.linalg.norm(start[:3] - goal[:3]) >= LEAST_START_DISTANCE:
                 break
         states = []
@@ -79,12 +103,15 @@ class PandaReachEnv(MujocoGoalTask):
         return states[0], states[1]
 
     def _demonstrators(self) -> dict[str, Callable[[np.random.Generator], Demonstrator]]:
+        workspace = self._simulation.workspace
+        bound = workspace.bound
+
         def noisy(rng: np.random.Generator) -> Demonstrator:
-            expert = ReachExpert(_BOUND, gain=rng.uniform(0.3, 0.9))
-            return NoisyExpert(expert, ColouredNoise(rng, 0.5 * _BOUND, correlation=0.7), -_BOUND, _BOUND)
+            expert = ReachExpert(workspace, gain=rng.uniform(0.3, 0.9))
+            return NoisyExpert(expert, ColouredNoise(rng, 0.5 * bound, correlation=0.7), -bound, bound)
 
         return {
-            "expert": lambda rng: ReachExpert(_BOUND),
+            "expert": lambda rng: ReachExpert(workspace),
             "noisy": noisy,
-            "explore": lambda rng: WorkspaceExplorer(rng, _BOUND),
+            "explore": lambda rng: WorkspaceExplorer(rng, workspace),
         }

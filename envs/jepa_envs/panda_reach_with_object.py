@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 
 from jepa_envs.goal_image import State
 from jepa_envs.panda_object_demonstrators import HoldExpert
 from jepa_envs.panda_object_task import PandaObjectTask
+from jepa_envs.workspace import angles_in
 
 LEAST_START_DISTANCE = 0.10  # metres between start and goal
 _LOWEST = 0.02  # of the held object's lower end above the table
@@ -30,9 +33,11 @@ class PandaReachWithObjectEnv(PandaObjectTask):
 
     def _draw_start_and_goal(self, rng: np.random.Generator) -> tuple[State, State]:
         turn = self._grip_of(rng.uniform(-np.pi, np.pi))[1] if not self._shape.turns else 0.0
-        low = self._simulation.low.copy()
+        workspace = self._simulation.workspace
+        low = workspace.low.copy()
         low[2] = self._shape.half_height + self._shape.grip_height + _LOWEST
+        workspace = dataclasses.replace(workspace, low=low)
         while True:
-            start, goal = rng.uniform(low, self._simulation.high, (2, 5))
+            start, goal = workspace.draw(rng), workspace.draw(rng)
             if np.linalg.norm(start[:3] - goal[:3]) >= LEAST_START_DISTANCE:
-                return self.state_holding(start[:3], start[3], turn), self.state_holding(goal[:3], goal[3], turn)
+                return tuple(self.state_holding(pose[:3], angles_in(pose), turn) for pose in (start, goal))

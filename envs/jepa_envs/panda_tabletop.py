@@ -8,22 +8,26 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from jepa_envs.gl import mujoco
 from jepa_envs.panda import FINGER_TRAVEL, FINGERS, HOME, PandaArm
 from jepa_envs.variation import load_model
+from jepa_envs.workspace import RotationName, Workspace, require_rotation
 
 ObjectName = Literal["cup", "box"]
 
-# Where the point between the fingertips may go: x, y, z (metres, base frame), yaw (radians), closedness (0..1).
-LOW = np.array([0.38, -0.20, 0.013, -1.0, 0.0])
-HIGH = np.array([0.62, 0.20, 0.30, 1.0, 1.0])
+# Where the point between the fingertips may go, x, y, z (metres, base frame), the gripper's closedness (0..1), and the
+# largest action.
+LOWEST = 0.013
+_LOW, _HIGH, _BOUND = [0.38, -0.20, LOWEST, 0.0], [0.62, 0.20, 0.30, 1.0], [0.05, 0.05, 0.05, 0.25]
+_TILTING_X = (0.40, 0.62)  # of x where the hand may tilt: nearer to the base it cannot in all places
 MAT = np.array([(0.34, -0.24), (0.66, 0.24)])
 """Corners of the mat, which the object cannot leave: (x, y) low and high, metres."""
 
 LEAD = np.array([0.02, 0.02, 0.02, 0.1, 0.25])
 """How far the commanded pose may be from the measured one, or from the workspace's part that is nearest to it, when a
-step ends. The fingers hold by it: 20 N each."""
+step ends: x, y, z, turn, closedness. The fingers hold by it: 20 N each."""
 
 TOUCH = 0.001
 """Metres between a finger and the object at which they count as touching."""
@@ -56,8 +60,22 @@ SHAPES: dict[str, ObjectShape] = {
 }
 
 
+def workspace(rotation: RotationName) -> Workspace:
+    """Where the hand may go above the mat. Its poses have a yaw, 0, where the hand cannot turn, too.
+
+    Raises:
+        ValueError: the rotation is unknown.
+    """
+    require_rotation(rotation)
+    space = Workspace.of("xyz" if rotation == "xyz" else "yaw", _LOW, _HIGH, _BOUND, _TILTING_X)
+    if rotation != "none":
+        return space
+    straight = np.array([1, 1, 1, 0, 1])
+    return Workspace(space.low * straight, space.high * straight, space.bound)
+
+
 class Tabletop(PandaArm):
-    """Arm and object, driven by steps of (x, y, z, yaw, closedness). The fingers point down throughout.
+    """Arm and object, driven by changes of the hand's pose.
 
     A step moves the commanded pose, as `jepa_envs.panda.Panda` does. Where something blocks arm or fingers, the
     commanded pose stays within `LEAD` of the measured one, so that it does not run away and forces stay bounded.
@@ -65,26 +83,18 @@ class Tabletop(PandaArm):
     Args:
         object_name: which object is there.
         task: short name of the task, for states.
-        yaw: whether the hand may turn; otherwise its yaw is 0, the fingers opening along y.
+        rotation: how the hand may turn, see `workspace`.
         variation: factors of appearance that will vary, as `jepa_envs.variation.load_model` has them.
     """
 
-    def __init__(self, object_name: ObjectName, task: str, yaw: bool, variation: str | Sequence[str] = ()):
+    def __init__(self, object_name: ObjectName, task: str, rotation: RotationName, variation: str | Sequence[str] = ()):
         if object_name not in SHAPES:
             raise ValueError(f"object is {object_name!r}, expected one of {', '.join(SHAPES)}")
         model = load_model(Path(__file__).parent / "assets" / f"panda_{object_name}.xml", variation)
-        super().__init__(model, task, np.zeros(5), _RAMP)
+        super().__init__(model, task, workspace(rotation), _RAMP)
         self.shape = SHAPES[object_name]
-        can = np.array([1, 1, 1, yaw, 1])
-        self.low, self.high = LOW * can, HIGH * can
         self._object = model.geom(object_name).id
         self._fingers = [model.body(name).geomadr[0] for name in FINGERS]
-
-    def pose_of(self, data: mujoco.MjData) -> np.ndarray:
-        """Measured (x, y, z, yaw, closedness) float64 [5] of any data of this model with up-to-date positions."""
-        along = data.site_xmat[self._tcp]  # its first column is the hand's x axis
-        yaw = np.arctan2(along[3], along[0])
-        return np.array([*data.site_xpos[self._tcp], yaw, self.closedness_of(data)])
 
     def is_held(self, data: mujoco.MjData) -> bool:
         """Whether both fingers touch the object, in any data of this model with up-to-date positions."""
@@ -94,68 +104,69 @@ class Tabletop(PandaArm):
         )
 
     def place(self, pose: np.ndarray, centre: Sequence[float], yaw: float = 0.0) -> None:
-        """Stand still at a pose [5] inside the workspace, with the object upright at ``centre`` [3], at once.
+        """Stand still at a pose [P] inside the workspace, with the object upright at ``centre`` [3], at once.
 
         Raises:
             ValueError: the hand would be outside its workspace, or the object off the mat or in the table.
         """
         pose, centre = np.asarray(pose, float), np.asarray(centre, float)
-        self._set(pose, centre, yaw, pose[-1])
+        self._set(pose, centre, _about_vertical(yaw), pose[-1])
         self.update_positions(self.data)
 
-    def hold(self, position: np.ndarray, yaw: float = 0.0, turn: float = 0.0) -> None:
-        """Stand still with the fingertips' point at ``position`` [3] and the object upright in the grip.
+    def hold(self, position: np.ndarray, angles: np.ndarray, turn: float = 0.0) -> None:
+        """Stand still with the fingertips' point at ``position`` [3] and the object in the grip, upright as the hand is.
 
-        The hand is turned by ``yaw``, and the object in it by ``turn``.
+        The hand has the ``angles`` [1 or 3], and the object is turned in it by ``turn``.
 
         Raises:
             ValueError: the hand would be outside its workspace, or the object off the mat or in the table.
         """
         closedness = 1.0 - self.shape.half_width / FINGER_TRAVEL
-        pose = np.array([*position, yaw, closedness + LEAD[4]])
-        self._set(pose, pose[:3] - np.array([0.0, 0.0, self.shape.grip_height]), yaw + turn, closedness)
-        self.step(np.zeros(5))  # the grip settles
+        pose = np.array([*position, *angles, closedness + LEAD[4]])
+        below = np.array([0.0, 0.0, self.shape.grip_height])
+        if self.workspace.tilts:
+            hand = Rotation.from_euler("xyz", angles)
+            x, y, z, w = (hand * Rotation.from_euler("z", turn)).as_quat()
+            self._set(pose, pose[:3] - hand.apply(below), np.array([w, x, y, z]), closedness)
+        else:
+            self._set(pose, pose[:3] - below, _about_vertical(angles[0] + turn), closedness)
+        self.step(np.zeros_like(pose))  # the grip settles
         self.data.time = 0.0
 
     def step(self, delta: np.ndarray) -> None:
-        """Move by delta [5] (metres, radians and closedness), within the workspace, in one control period."""
-        target = np.clip(self.target + delta, self.low, self.high)
-        self._lead(self._joints_for(target[:3], target[4], self.data.ctrl[:7], downwards(target[3])))
-        pose = self.pose_of(self.data)
-        self.memory["target"] = np.clip(np.clip(target, pose - LEAD, pose + LEAD), self.low, self.high)
+        """Change the pose by delta [P], within the workspace, in one control period."""
+        target = self.workspace.moved(self.target, delta)
+        self._lead(self._joints_for(target, self.data.ctrl[:7]))
+        self.memory["target"] = self.workspace.near(target, self.pose, LEAD)
 
     def check_values(self, values: dict[str, np.ndarray]) -> None:
         """
         Raises:
             ValueError: the object is off the mat or in the table, or the hand is commanded out of its workspace.
         """
-        self._check_pose(values["target"])
+        self.workspace.require(values["target"])
         self._check_centre(values["qpos"][_POSE])
 
-    def _set(self, pose: np.ndarray, centre: np.ndarray, yaw: float, closedness: float) -> None:
-        """Put arm and object in their places; the fingers are as closed as ``closedness`` and go on to ``pose``."""
-        self._check_pose(pose)
+    def _set(self, pose: np.ndarray, centre: np.ndarray, rotation: np.ndarray, closedness: float) -> None:
+        """Put arm and object in their places, the object's orientation being the quaternion ``rotation`` w x y z.
+
+        The fingers are as closed as ``closedness`` and go on to ``pose``.
+        """
+        self.workspace.require(pose)
         self._check_centre(centre)
         data = self.data
         mujoco.mj_resetData(self.model, data)
-        data.ctrl[:] = self._joints_for(pose[:3], pose[4], HOME, downwards(pose[3]))
+        data.ctrl[:] = self._joints_for(pose, HOME)
         data.qpos[self._qpos[:7]] = data.ctrl[:7]
         data.qpos[self._qpos[7:]] = FINGER_TRAVEL * (1.0 - closedness)
         data.qpos[_POSE] = centre
-        data.qpos[_ROTATION] = np.cos(yaw / 2), 0.0, 0.0, np.sin(yaw / 2)
+        data.qpos[_ROTATION] = rotation
         self.memory["target"] = pose.copy()
-
-    def _check_pose(self, pose: np.ndarray) -> None:
-        if np.shape(pose) != (5,) or not (np.all(pose >= self.low) and np.all(pose <= self.high)):
-            raise ValueError(
-                f"pose {np.round(pose, 4).tolist()} (x, y, z, yaw, closedness) is outside the workspace "
-                f"{self.low.tolist()}..{self.high.tolist()}"
-            )
 
     def _check_centre(self, centre: np.ndarray) -> None:
         """The object may stand or lie, and gives way a little where the hand presses it against table or edge."""
         room = self.shape.half_width - _SLACK
-        low, high = np.append(MAT[0], 0.0) + room, np.append(MAT[1], HIGH[2] + 0.1) - room
+        low, high = np.append(MAT[0], 0.0) + room, np.append(MAT[1], _HIGH[2] + 0.1) - room
         if not (np.all(centre >= low) and np.all(centre <= high)):
             raise ValueError(
                 f"the object's centre is at {np.round(centre, 3).tolist()} m, expected over the mat and within reach, "
@@ -163,9 +174,9 @@ class Tabletop(PandaArm):
             )
 
 
-def downwards(yaw: float) -> np.ndarray:
-    """Orientation of the hand w x y z: fingers down, turned by yaw about the vertical."""
-    return np.array([0.0, np.cos(yaw / 2), np.sin(yaw / 2), 0.0])
+def _about_vertical(yaw: float) -> np.ndarray:
+    """The quaternion w x y z of a turn about the vertical."""
+    return np.array([np.cos(yaw / 2), 0.0, 0.0, np.sin(yaw / 2)])
 
 
 def object_position(qpos: np.ndarray) -> np.ndarray:

@@ -40,7 +40,7 @@ class MujocoGoalTask(gym.Env[dict[str, np.ndarray], np.ndarray], abc.ABC):
     name: ClassVar[str]
     cameras: ClassVar[tuple[str, ...]]
     success_distance: ClassVar[float]
-    straight: ClassVar[bool] = False
+    straight: bool = False
     """Whether success is a matter of the proprioception alone, and nothing is in the way of any straight path of it."""
     metadata: ClassVar[dict[str, Any]]
     free_cameras: Mapping[str, FreeCamera] = {}

@@ -63,9 +63,9 @@ def test_a_picture_that_carries_a_state_is_drawn_again(call, goal):
 
 
 def test_options_of_the_task_are_passed_on(call):
-    result = call("goal", "--task", "panda_push", "--task-option", "rotation=true", "--image-size", 16)
+    result = call("goal", "--task", "panda_push", "--task-option", "rotation=yaw", "--image-size", 16)
     assert result.code == 0, result.err
-    expected = "plan --goal panda_push_seed0.png --task panda_push --task-option rotation=true task.image_size=16"
+    expected = "plan --goal panda_push_seed0.png --task panda_push --task-option rotation=yaw task.image_size=16"
     assert result.out.splitlines()[-1] == expected
 
 
@@ -172,7 +172,7 @@ def test_other_people_s_recordings_give_plain_pictures(call):
         (["--episode", 0, "--seed", 0], "given together: --seed and --data; expected one of --seed, --state"),
         (["--episode", 0, "--interactive"], "given together: --data and --interactive"),
         (["--episode", 0, "--task", "push_t"], "--task: is given with --data"),
-        (["--episode", 0, "--task-option", "rotation=true"], "--task-option: is given with --data"),
+        (["--episode", 0, "--task-option", "rotation=yaw"], "--task-option: is given with --data"),
     ],
 )
 def test_wrong_frames_and_options_of_a_recording(call, recorded, arguments, words):

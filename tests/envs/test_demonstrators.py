@@ -7,8 +7,8 @@ import functools
 import jepa_envs
 import numpy as np
 import pytest
-from jepa_envs.panda import HIGH, LOW, Panda
-from jepa_envs.panda_reach import ACTION_HIGH, PandaReachEnv
+from jepa_envs.panda import BOUND, HIGH, LOW, Panda
+from jepa_envs.panda_reach import PandaReachEnv
 
 KINDS = ("expert", "noisy", "explore")
 
@@ -62,7 +62,7 @@ def test_explorer_covers_the_workspace_and_the_gripper_evenly() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_actions_are_inside_the_bounds_and_repeat_with_the_seed(kind: str) -> None:
     _, actions = trajectory(kind, 0, 40)
-    assert actions.dtype == np.float32 and np.all(np.abs(actions) <= ACTION_HIGH)
+    assert actions.dtype == np.float32 and np.all(np.abs(actions) <= BOUND)
     np.testing.assert_array_equal(actions, trajectory(kind, 0, 40)[1])
 
 

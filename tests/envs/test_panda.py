@@ -8,8 +8,8 @@ import json
 import mujoco
 import numpy as np
 import pytest
-from jepa_envs.panda import DOWN, HIGH, HOME, JOINTS, LOW, Panda
-from jepa_envs.panda_reach import ACTION_HIGH
+from jepa_envs.orientation import DOWN
+from jepa_envs.panda import BOUND, HIGH, HOME, JOINTS, LOW, Panda
 
 # a, d, alpha of the public data sheet (modified Denavit-Hartenberg): seven joints, then the flange.
 DH = [
@@ -105,7 +105,7 @@ def test_a_commanded_step_is_achieved_within_two_millimetres(panda: Panda) -> No
     rng, errors = np.random.default_rng(0), []
     for _ in range(100):
         before = panda.pose
-        delta = rng.uniform(-ACTION_HIGH, ACTION_HIGH)
+        delta = rng.uniform(-BOUND, BOUND)
         wanted = np.clip(before + delta, LOW, HIGH)
         panda.step(delta)
         errors.append(panda.pose - wanted)
@@ -118,7 +118,7 @@ def test_wild_actions_keep_joint_limits_and_raise_no_warning(panda: Panda, steps
     centre(panda)
     rng = np.random.default_rng(1)
     for _ in range(steps):
-        panda.step(rng.choice([-1.0, 1.0], 4) * ACTION_HIGH)
+        panda.step(rng.choice([-1.0, 1.0], 4) * BOUND)
         q = panda.data.qpos[:7]
         assert np.all((q > LIMITS[:, 0]) & (q < LIMITS[:, 1]))
         assert np.all(panda.pose >= LOW - 0.002) and np.all(panda.pose <= HIGH + 0.002)
@@ -141,9 +141,9 @@ def test_a_place_outside_the_workspace_is_refused(panda: Panda) -> None:
 
 
 def test_state_is_json_and_restores_exactly(panda: Panda) -> None:
-    centre(panda).step(ACTION_HIGH.astype(float))
+    centre(panda).step(BOUND)
     state = json.loads(json.dumps(panda.state()))
-    actions = np.random.default_rng(2).uniform(-ACTION_HIGH, ACTION_HIGH, (5, 4))
+    actions = np.random.default_rng(2).uniform(-BOUND, BOUND, (5, 4))
 
     def run() -> list[list[float]]:
         panda.restore(state)

@@ -15,16 +15,21 @@ from jepa_envs.panda_object_task import PandaObjectTask
 from jepa_envs.panda_pick_place import PandaPickPlaceEnv
 from jepa_envs.panda_push import PandaPushEnv
 from jepa_envs.panda_reach_with_object import PandaReachWithObjectEnv
+from jepa_envs.workspace import RotationName
 from scipy.spatial.transform import Rotation
 from script import load_script
 
 TASKS = ("panda_grasp", "panda_reach_with_object", "panda_pick_place", "panda_push")
 OTHERS = ("panda_grasp_box", "panda_reach_with_object_box", "panda_pick_place_box", "panda_push_cup")
-VARIANTS = [*((name, False) for name in TASKS + OTHERS), ("panda_pick_place_box", True), ("panda_grasp", True)]
+VARIANTS = [
+    *((name, "none") for name in TASKS + OTHERS),
+    *(("panda_pick_place_box", "yaw"), ("panda_grasp", "yaw")),
+    *((name, "xyz") for name in ("panda_grasp", "panda_reach_with_object_box", "panda_pick_place_box", "panda_push")),
+]
 
 
 @functools.cache
-def task(name: str, rotation: bool = False) -> PandaObjectTask:
+def task(name: str, rotation: RotationName = "none") -> PandaObjectTask:
     return gym.make(jepa_envs.TASKS[name], rotation=rotation).unwrapped
 
 
@@ -60,7 +65,7 @@ def test_objects_are_chosen_by_name_or_option() -> None:
 
 
 def test_actions_and_proprioception_have_a_yaw_only_with_rotation() -> None:
-    plain, turning = task("panda_grasp"), task("panda_grasp", rotation=True)
+    plain, turning = task("panda_grasp"), task("panda_grasp", rotation="yaw")
     names = [dim["name"] for dim in plain.contract()["actions"]]
     assert names == ["dx", "dy", "dz", "gripper"]
     assert [dim["name"] for dim in turning.contract()["actions"]] == ["dx", "dy", "dz", "dyaw", "gripper"]
@@ -75,7 +80,7 @@ def test_actions_and_proprioception_have_a_yaw_only_with_rotation() -> None:
 
 
 @pytest.mark.parametrize(("name", "rotation"), VARIANTS)
-def test_goals_stand_still_where_they_are(name: str, rotation: bool) -> None:
+def test_goals_stand_still_where_they_are(name: str, rotation: RotationName) -> None:
     """Nothing happens to a start or a goal in which the robot does nothing for a second."""
     env = task(name, rotation)
     for seed in range(3):
@@ -166,8 +171,8 @@ def test_starts_and_goals_are_as_the_task_says(name: str) -> None:
             assert behind @ along < -0.99 * np.linalg.norm(behind) * np.linalg.norm(along)
 
 
-@pytest.mark.parametrize(("name", "rotation"), [("panda_pick_place", False), ("panda_pick_place_box", True)])
-def test_subgoals_are_grasped_near_and_placed(name: str, rotation: bool) -> None:
+@pytest.mark.parametrize(("name", "rotation"), [("panda_pick_place", "none"), ("panda_pick_place_box", "yaw"), ("panda_pick_place", "xyz")])
+def test_subgoals_are_grasped_near_and_placed(name: str, rotation: RotationName) -> None:
     env: PandaPickPlaceEnv = task(name, rotation)
     start, goal = pair(env, 3)
     present = env.state()
@@ -229,7 +234,7 @@ def test_the_front_camera_sees_the_object_all_over_the_mat(name: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "rotation"), VARIANTS)
-def test_experts_succeed_and_stay_there(name: str, rotation: bool) -> None:
+def test_experts_succeed_and_stay_there(name: str, rotation: RotationName) -> None:
     """Simulated without pictures; `scripts/demonstrator_success.py` does it for 200 starts."""
     env = task(name, rotation)
     table = env._simulation

@@ -8,18 +8,21 @@ import json
 import mujoco
 import numpy as np
 import pytest
+from jepa_envs.orientation import quaternion
 from jepa_envs.panda import FINGER_TRAVEL, HOME
-from jepa_envs.panda_object_demonstrators import BOUND
-from jepa_envs.panda_tabletop import HIGH, LEAD, LOW, MAT, SHAPES, Tabletop, downwards, object_position, object_tilt
+from jepa_envs.panda_tabletop import LEAD, MAT, SHAPES, Tabletop, object_position, object_tilt, workspace
 from scipy.spatial.transform import Rotation
 
 MASS = {"cup": 0.13, "box": 0.15}
 FINGER_STIFFNESS = 2000.0  # N/m
+TURNING = workspace("yaw")
+LOW, HIGH, BOUND = TURNING.low, TURNING.high, TURNING.bound
+UPRIGHT = np.zeros(1)  # angles of the hand
 
 
 @pytest.fixture(scope="module", params=sorted(SHAPES))
 def table(request: pytest.FixtureRequest) -> Tabletop:
-    return Tabletop(request.param, "test", yaw=True)
+    return Tabletop(request.param, "test", rotation="yaw")
 
 
 def name_of(table: Tabletop) -> str:
@@ -73,7 +76,7 @@ def test_the_scene_is_as_declared(table: Tabletop) -> None:
 
 def test_inverse_kinematics_converges_over_the_whole_workspace(table: Tabletop) -> None:
     for x, y, z, yaw in itertools.product(*(np.linspace(LOW[i], HIGH[i], 3) for i in range(4))):
-        joints, _ = table._ik.solve(np.array([x, y, z]), downwards(yaw), HOME)
+        joints, _ = table._ik.solve(np.array([x, y, z]), quaternion(np.array([yaw])), HOME)
         data = mujoco.MjData(table.model)
         data.qpos[:7] = joints
         mujoco.mj_kinematics(table.model, data)
@@ -112,7 +115,7 @@ def test_a_standing_object_bears_its_weight_and_stays(table: Tabletop) -> None:
 
 
 def test_a_held_object_hangs_in_the_grip_for_twenty_seconds(table: Tabletop) -> None:
-    table.hold(np.array([0.5, 0.0, 0.2]), yaw=0.4)
+    table.hold(np.array([0.5, 0.0, 0.2]), np.array([0.4]))
     before = object_position(table.data.qpos)
     run(table, [0.0] * 5, 100)
     assert np.linalg.norm(object_position(table.data.qpos) - before) < 0.002
@@ -127,7 +130,7 @@ def test_a_held_object_hangs_in_the_grip_for_twenty_seconds(table: Tabletop) -> 
 
 
 def test_a_fast_hand_does_not_lose_the_object(table: Tabletop) -> None:
-    table.hold(np.array([0.4, -0.1, 0.2]))
+    table.hold(np.array([0.4, -0.1, 0.2]), UPRIGHT)
     for delta in ([0.05, 0.05, 0.0, 0, 0], [-0.05, -0.05, 0.05, 0, 0], [0.0, 0.0, -0.05, 0.2, 0]) * 2:
         run(table, delta, 1)
         assert table.is_held(table.data)
@@ -136,7 +139,7 @@ def test_a_fast_hand_does_not_lose_the_object(table: Tabletop) -> None:
 
 
 def test_opening_drops_it(table: Tabletop) -> None:
-    table.hold(np.array([0.5, 0.0, 0.12]))
+    table.hold(np.array([0.5, 0.0, 0.12]), UPRIGHT)
     run(table, [0, 0, 0, 0, -0.25], 5)
     assert not table.is_held(table.data)
     assert object_position(table.data.qpos)[2] == pytest.approx(table.shape.half_height, abs=0.03)
@@ -157,7 +160,7 @@ def test_a_blocked_hand_does_not_run_away_and_comes_back_at_once(table: Tabletop
 
 def test_a_held_object_pressed_on_the_table_stays_in_the_hand(table: Tabletop) -> None:
     height = table.shape.half_height + table.shape.grip_height
-    table.hold(np.array([0.5, 0.0, height + 0.03]))
+    table.hold(np.array([0.5, 0.0, height + 0.03]), UPRIGHT)
     run(table, [0, 0, -0.05, 0, 0], 20)
     assert table.is_held(table.data) and forces(table)["table_top"][2] > 5.0
     run(table, [0, 0, 0.05, 0, 0], 3)
@@ -178,14 +181,14 @@ def test_a_pushed_object_stops_at_the_fence(table: Tabletop, way: tuple[int, int
 
 
 def test_without_yaw_the_hand_stays_straight() -> None:
-    table = Tabletop("box", "test", yaw=False)
+    table = Tabletop("box", "test", rotation="none")
     beside(table)
     run(table, [0.05, 0, 0, 0.2, 0], 3)
     assert table.target[3] == 0 and abs(table.pose_of(table.data)[3]) < 1e-3
 
 
 def test_a_state_in_mid_contact_restores_to_the_bit(table: Tabletop) -> None:
-    table.hold(np.array([0.5, 0.0, 0.08]))
+    table.hold(np.array([0.5, 0.0, 0.08]), UPRIGHT)
     rng = np.random.default_rng(3)
     actions = rng.uniform(-BOUND, BOUND, (12, 5)) * [1, 1, 1, 1, 0.2] - [0, 0, 0.03, 0, 0]
     for action in actions[:5]:
@@ -207,12 +210,12 @@ def test_wild_actions_raise_no_warning_and_every_state_can_be_restored(table: Ta
     rng = np.random.default_rng(4)
     for step in range(steps):
         if step % 50 == 0:
-            table.hold(np.array([0.5, 0.0, 0.1])) if step % 100 else beside(table)
+            table.hold(np.array([0.5, 0.0, 0.1]), UPRIGHT) if step % 100 else beside(table)
         if step % 5 == 0:
             action = rng.choice([-1.0, 1.0], 5) * BOUND
         table.step(action)
         table.check_values({"target": table.target, "qpos": table.data.qpos})
-        inside = np.clip(table.pose_of(table.data), table.low, table.high)  # what it touches may push the hand out
+        inside = np.clip(table.pose_of(table.data), LOW, HIGH)  # what it touches may push the hand out
         assert np.all(np.abs(table.target - inside) <= LEAD + 1e-9)
     assert sum(table.data.warning.number) == 0
 
@@ -233,7 +236,7 @@ def test_places_out_of_reach_or_in_the_way_are_refused(table: Tabletop) -> None:
             table.place(pose, centre)
         assert "\n" not in str(caught.value)
     with pytest.raises(ValueError, match="expected over the mat"):
-        table.hold(np.array([0.5, 0.0, 0.02]))
+        table.hold(np.array([0.5, 0.0, 0.02]), UPRIGHT)
     with pytest.raises(ValueError, match="expected over the mat"):
         table.restore(before | {"qpos": [*before["qpos"][:9], 0.9, *before["qpos"][10:]]})
     assert table.state() == before
@@ -241,4 +244,4 @@ def test_places_out_of_reach_or_in_the_way_are_refused(table: Tabletop) -> None:
 
 def test_an_unknown_object_is_refused() -> None:
     with pytest.raises(ValueError, match="object is 'sword', expected one of cup, box"):
-        Tabletop("sword", "test", yaw=False)
+        Tabletop("sword", "test", rotation="none")

@@ -101,7 +101,7 @@ def test_every_dimension_has_keys_of_its_own(task):
 
 
 def test_each_pair_of_keys_drives_its_dimension_both_ways(monkeypatch):
-    with Task("panda_push", 16, options={"rotation": True}) as task:
+    with Task("panda_push", 16, options={"rotation": "yaw"}) as task:
         start, _ = task.env.sample_start_and_goal(np.random.default_rng(0))
         dims, actions, step = len(task.contract.actions), [], task.env.step
         monkeypatch.setattr(task.env, "step", lambda action: (actions.append(action), step(action))[1])

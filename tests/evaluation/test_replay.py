@@ -78,7 +78,7 @@ def test_through_merging_and_converting(push, tmp_path):
 
 
 def test_with_camera_options_and_a_look_of_its_own(tmp_path):
-    recipe = Recipe("panda_push", 1, 2, {"explore": 1.0}, 48, ("light", "colour"), "left", {"rotation": True})
+    recipe = Recipe("panda_push", 1, 2, {"explore": 1.0}, 48, ("light", "colour"), "left", {"rotation": "yaw"})
     collect(tmp_path / "own.h5", recipe, 1)
     found = recorded_goal(tmp_path / "own.h5", "0", 2)
     assert found.why_no_state is None and found.picture.camera == "left"
@@ -87,7 +87,7 @@ def test_with_camera_options_and_a_look_of_its_own(tmp_path):
     assert larger.picture.camera == "left" and larger.picture.image.shape == (96, 96, 3)
     small = larger.picture.image.reshape(48, 2, 48, 2, 3).mean((1, 3))
     assert np.abs(small - found.picture.image).mean() < 4
-    with Task("panda_push", 48, options={"rotation": True}) as task:  # of another look: it still says when it is there
+    with Task("panda_push", 48, options={"rotation": "yaw"}) as task:  # of another look: it still says when it is there
         task.check_state(found.picture.state, "it")
 
 
