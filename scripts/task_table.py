@@ -14,12 +14,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import jepa_envs
+from verbs import run, success, told
 
 SPACES = ("metric", "latent")
 MIX = "noisy=0.5,explore=0.5"
@@ -63,23 +62,6 @@ def make(task: str, options: argparse.Namespace) -> None:
         told(folder, f"evaluate {space}", *chosen, f"planner.energy.space={space}")
 
 
-def told(folder: Path, step: str, *arguments: str | Path) -> None:
-    """Run the verb that is the step's first word, and keep its JSON in ``STEP.json``, unless that is there."""
-    result = folder / f"{step.replace(' ', '_')}.json"
-    if not result.exists():
-        result.write_bytes(run(step.split()[0], *arguments, "--json"))
-
-
-def run(*arguments: str | Path) -> bytes:
-    """What a verb of jepa-robot prints; its errors go to this process's, and end it."""
-    words = [str(argument) for argument in arguments]
-    print("+ jepa-robot", *words, file=sys.stderr, flush=True)
-    done = subprocess.run([sys.executable, "-m", "jepa_robot.cli.main", *words], stdout=subprocess.PIPE)
-    if done.returncode:
-        sys.exit(done.returncode)
-    return done.stdout
-
-
 def table(out: Path) -> list[str]:
     """Markdown of what is in the folder."""
     lines = [
@@ -100,16 +82,11 @@ def _row(task: str, found: dict[str, dict[str, Any]]) -> str:
         str(found["collect"]["frames"]),
         "-" if moves is None else f"{100 * moves:.0f}%",
         f"{sum(stage['seconds'] for stage in found['info']['recipe']) / 60:.1f} min",
-        *(_success(found[f"evaluate_{space}"]["planner"]) for space in SPACES),
-        _success(metric["ceiling"]) if "ceiling" in metric else "-",
-        _success(metric["random"]),
+        *(success(found[f"evaluate_{space}"]["planner"]) for space in SPACES),
+        success(metric["ceiling"]) if "ceiling" in metric else "-",
+        success(metric["random"]),
     ]
     return f"| {' | '.join(cells)} |"
-
-
-def _success(policy: dict[str, Any]) -> str:
-    low, high = policy["success_interval_95"]
-    return f"{100 * policy['success_rate']:.0f}% ({100 * low:.0f} - {100 * high:.0f})"
 
 
 if __name__ == "__main__":
