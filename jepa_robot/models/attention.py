@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from jepa_robot.models.rope import rotate
 
@@ -77,7 +78,14 @@ class Attention(nn.Module):
 
 
 class Block(nn.Module):
-    """x + attention(norm(x)), then x + mlp(norm(x)); GELU, LayerNorm epsilon 1e-6 as in V-JEPA 2."""
+    """x + attention(norm(x)), then x + mlp(norm(x)); GELU, LayerNorm epsilon 1e-6 as in V-JEPA 2.
+
+    Attributes:
+        checkpointing: compute the block a second time in the backward pass instead of keeping what is inside
+            (arXiv 1604.06174): a third more computation for a fraction of the memory. See `set_checkpointing`.
+    """
+
+    checkpointing = False
 
     def __init__(self, width: int, heads: int, mlp_ratio: float = 4.0):
         super().__init__()
@@ -89,6 +97,11 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, table: Table, mask: Tensor | None = None) -> Tensor:
         """x [B, L, width] -> [B, L, width]; see `Attention.forward`."""
+        if self.checkpointing and torch.is_grad_enabled():
+            return checkpoint(self._forward, x, table, mask, use_reentrant=False)
+        return self._forward(x, table, mask)
+
+    def _forward(self, x: Tensor, table: Table, mask: Tensor | None) -> Tensor:
         x = x + self.attn(self.norm1(x), table, mask)
         return x + self.mlp(self.norm2(x))
 
@@ -104,7 +117,12 @@ class ModulatedBlock(nn.Module):
 
     Diffusion transformers' block (DiT, arXiv 2212.09748, section 3.2), which JEPA-WMs (arXiv 2512.24497) found
     best for conditioning on actions. The gates start at 0, so the block starts as the identity.
+
+    Attributes:
+        checkpointing: see `Block`.
     """
+
+    checkpointing = False
 
     def __init__(self, width: int, heads: int, mlp_ratio: float = 4.0):
         super().__init__()
@@ -118,6 +136,11 @@ class ModulatedBlock(nn.Module):
 
     def forward(self, x: Tensor, table: Table, condition: Tensor, mask: Tensor | None = None) -> Tensor:
         """x [B, T * n, width], condition [B, T, width] -> [B, T * n, width]; see `Attention.forward`."""
+        if self.checkpointing and torch.is_grad_enabled():
+            return checkpoint(self._forward, x, table, condition, mask, use_reentrant=False)
+        return self._forward(x, table, condition, mask)
+
+    def _forward(self, x: Tensor, table: Table, condition: Tensor, mask: Tensor | None) -> Tensor:
         shift1, scale1, gate1, shift2, scale2, gate2 = self._modulation(condition, x.shape[1])
         inner = self.block
         x = x + gate1 * inner.attn(inner.norm1(x) * (1 + scale1) + shift1, table, mask)
@@ -130,6 +153,13 @@ class ModulatedBlock(nn.Module):
         attended, grown = inner.attn.extend(inner.norm1(x) * (1 + scale1) + shift1, table, cache)
         x = x + gate1 * attended
         return x + gate2 * inner.mlp(inner.norm2(x) * (1 + scale2) + shift2), grown
+
+
+def set_checkpointing(module: nn.Module, on: bool) -> None:
+    """Let all blocks of a module compute their insides again in the backward pass, or keep them; see `Block`."""
+    for layer in module.modules():
+        if isinstance(layer, (Block, ModulatedBlock)):
+            layer.checkpointing = on
 
 
 def initialise(module: nn.Module) -> None:
