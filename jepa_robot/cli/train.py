@@ -41,6 +41,8 @@ def command(overrides: tuple[str, ...]) -> None:
             "give exactly one of encoder=CKPT (its encoder) and start=CKPT (a whole world model)", where="train",
             mend="run jepa-robot pretrain first if there is no encoder yet",
         )
+    if "dynamics" not in config.train:
+        raise ConfigError("is a recipe of `jepa-robot pretrain`", where="train", expected="frozen or joint")
     steps = config.train.dynamics.rollout_steps
     if not 2 <= steps < config.train.frames:
         raise ConfigError(

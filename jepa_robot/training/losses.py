@@ -13,12 +13,13 @@ def latent_distance(predicted: Tensor, target: Tensor, exponent: float) -> Tenso
     return (difference if exponent == 1 else difference**exponent).mean()
 
 
-def masked_latent(predicted: Tensor, target: Tensor, weights: Tensor) -> Tensor:
-    """Weighted L1 between predicted and teacher latents of hidden tokens.
+def masked_latent(predicted: Tensor, target: Tensor, weights: Tensor, exponent: float) -> Tensor:
+    """Weighted mean of |predicted - target| ** exponent over the latents of hidden tokens.
 
     predicted, target [B, M, D]; weights [B, M], how much each token counts -> scalar.
     """
-    error = (predicted.float() - target.float()).abs().mean(-1)
+    error = (predicted.float() - target.float()).abs()
+    error = (error if exponent == 1 else error**exponent).mean(-1)
     return (error * weights).sum() / weights.sum()
 
 

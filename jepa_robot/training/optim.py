@@ -9,7 +9,7 @@ from torch import nn
 
 
 def adamw(modules: Iterable[nn.Module], lr: float, weight_decay: float) -> torch.optim.AdamW:
-    """Betas (0.9, 0.999); fused where the device has it."""
+    """Betas (0.9, 0.999); fused where the device has it. The first of the two groups is the decayed one."""
     parameters = [p for module in modules for p in module.parameters() if p.requires_grad]
     groups = [
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},

@@ -13,6 +13,7 @@ from jepa_robot.data.loader import LoaderConfig, WindowBatches
 from jepa_robot.data.windows import Trajectories, WindowIndex
 from jepa_robot.models.world_model import WorldModel
 from jepa_robot.runtime import autocast
+from jepa_robot.training import losses
 from jepa_robot.training.dynamics import (
     DynamicsConfig,
     displacement_error,
@@ -23,9 +24,9 @@ from jepa_robot.training.dynamics import (
 )
 from jepa_robot.training.latents import LatentStore
 from jepa_robot.training.optim import adamw
-from jepa_robot.training.pretrain import probe_frames, representation_figures
+from jepa_robot.training.probes import probe_frames, representation_figures
 from jepa_robot.training.schedules import warmup_constant_decay
-from jepa_robot.training.spread import Spread
+from jepa_robot.training.summary import FrameSummary, SummaryConfig
 
 VALID_WINDOWS = 256
 STATISTICS_FRAMES = 4000
@@ -38,8 +39,8 @@ class WorldConfig:
     Attributes:
         joint: whether the losses reach the encoder.
         frames: T of a training window; at least rollout_steps + 1.
-        variance, covariance: weights of the two terms of `jepa_robot.training.spread.Spread`, which keep the
-            encoder from collapsing when the dynamics loss reaches it (joint stage only).
+        variance, covariance: weights of the two terms of `losses.variance_covariance`, which keep the encoder
+            from collapsing when the dynamics loss reaches it (joint stage only).
         encoder_lr: learning rate of the encoder as a multiple of ``lr`` (joint stage only).
     """
 
@@ -87,11 +88,12 @@ class WorldStage:
         self.optimizer = adamw([model.predictor, model.metric_head], config.lr, config.weight_decay)
         for group in self.optimizer.param_groups:
             group["scale"] = 1.0
-        self.spread: Spread | None = None
+        self.summary: FrameSummary | None = None
         self.latents: Tensor | None = None
         if config.joint:
             sizes = model.config.encoder
-            self.spread = Spread(sizes.tokens, sizes.width, seed, device)
+            summary = SummaryConfig(of="flattened", head="fixed")
+            self.summary = FrameSummary(sizes.tokens, sizes.width, summary, seed).to(device)
             for group in adamw([model.encoder], config.lr, config.weight_decay).param_groups:
                 self.optimizer.add_param_group({**group, "scale": config.encoder_lr})
         else:
@@ -124,8 +126,8 @@ class WorldStage:
             actions, states = windows.actions.to(self.device), windows.states.to(self.device)
             terms = dynamics_terms(self.model, c.dynamics, latents, actions, states, start)
             loss = total(c.dynamics, terms)
-            if self.spread is not None:
-                terms["variance"], terms["covariance"] = self.spread(latents)
+            if self.summary is not None:
+                terms["variance"], terms["covariance"] = losses.variance_covariance(self.summary(latents))
                 loss = loss + c.variance * terms["variance"] + c.covariance * terms["covariance"]
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()

@@ -21,6 +21,7 @@ from jepa_robot.training.dynamics import DynamicsConfig
 from jepa_robot.training.latents import LatentStore
 from jepa_robot.training.masks import MaskConfig
 from jepa_robot.training.pretrain import PretrainConfig, PretrainStage
+from jepa_robot.training.summary import SummaryConfig
 from jepa_robot.training.world import WorldConfig, WorldStage
 
 SIZE = 16
@@ -85,12 +86,14 @@ def dynamics() -> DynamicsConfig:
 @pytest.fixture
 def pretrain_config() -> PretrainConfig:
     masks = (
-        MaskConfig(blocks=2, area=0.15, aspect=(0.75, 1.5), min_visible=4),
-        MaskConfig(blocks=1, area=0.5, aspect=(0.75, 1.5), min_visible=4),
+        MaskConfig(blocks=2, area=(0.15, 0.15), aspect=(0.75, 1.5), min_visible=4),
+        MaskConfig(blocks=1, area=(0.5, 0.5), aspect=(0.75, 1.5), min_visible=4),
     )
     return PretrainConfig(
-        batch_size=4, clip_frames=4, masks=masks, motion=0.5, variance=0.5, covariance=0.02, momentum=0.9,
-        lr=1e-3, weight_decay=0.04, warmup=0.1, decay=0.5,
+        batch_size=4, clip_frames=4, masks=masks, masks_per_step="turn", target="teacher", exponent=1.0, motion=0.5,
+        summary=SummaryConfig(of="flattened", head="fixed"), variance=0.5, covariance=0.02, gaussian=0.0,
+        momentum=0.9, momentum_end=0.9, lr=1e-3, weight_decay=0.04, weight_decay_end=0.04, warmup=0.1, decay=0.5,
+        decay_shape="linear", early_phases=(),
     )
 
 

@@ -26,18 +26,18 @@ def test_latent_distance_is_computed_in_fp32():
     assert distance.dtype == torch.float32 and float(distance) == pytest.approx(1 / 128)
 
 
-def test_masked_latent():
-    predicted, target, weights = random(2, 5, 3), random(2, 5, 3, seed=1), torch.rand(2, 5)
+@pytest.mark.parametrize("exponent", [1, 2, 1.5])
+def test_masked_latent(exponent):
+    predicted, target, weights = random(2, 5, 3), random(2, 5, 3, seed=1), random(2, 5, seed=2).abs()
     total = weight = 0.0
     for b in range(2):
         for m in range(5):
-            distance = sum(abs(float(predicted[b, m, d] - target[b, m, d])) for d in range(3)) / 3
+            distance = sum(abs(float(predicted[b, m, d] - target[b, m, d])) ** exponent for d in range(3)) / 3
             total += float(weights[b, m]) * distance
             weight += float(weights[b, m])
-    assert float(losses.masked_latent(predicted, target, weights)) == pytest.approx(total / weight, rel=1e-5)
-    ones = torch.ones(2, 5)
-    expected = float((predicted - target).abs().mean())
-    assert float(losses.masked_latent(predicted, target, ones)) == pytest.approx(expected, rel=1e-5)
+    assert float(losses.masked_latent(predicted, target, weights, exponent)) == pytest.approx(total / weight, rel=1e-5)
+    expected = float(((predicted - target).abs() ** exponent).mean())
+    assert float(losses.masked_latent(predicted, target, torch.ones(2, 5), exponent)) == pytest.approx(expected, rel=1e-5)
 
 
 # Latents whose every number is the frame's index: the error of a prediction counts how many frames it is off.

@@ -2,15 +2,16 @@
 
 import numpy as np
 import pytest
+import torch
 
 from jepa_robot.training.masks import MaskConfig, block_mask, sample_masks
 
-SHORT = MaskConfig(blocks=8, area=0.15, aspect=(0.75, 1.5), min_visible=4)
-LONG = MaskConfig(blocks=2, area=0.7, aspect=(0.75, 1.5), min_visible=4)
+SHORT = MaskConfig(blocks=8, area=(0.15, 0.15), aspect=(0.75, 1.5), min_visible=4)
+LONG = MaskConfig(blocks=2, area=(0.7, 0.7), aspect=(0.75, 1.5), min_visible=4)
 
 
 def one_block(area, aspect=(0.75, 1.5)):
-    return MaskConfig(blocks=1, area=area, aspect=aspect, min_visible=1)
+    return MaskConfig(blocks=1, area=(area, area), aspect=aspect, min_visible=1)
 
 
 @pytest.mark.parametrize("config", [SHORT, LONG])
@@ -19,7 +20,9 @@ def test_hidden_and_visible_are_disjoint_in_range_and_the_same_at_every_time(con
     rng = np.random.default_rng(0)
     tubelets, cells = 3, grid * grid
     for _ in range(20):
-        visible, hidden = (m.numpy() for m in sample_masks(5, grid, tubelets, config, rng))
+        masks = sample_masks(5, grid, tubelets, config, rng)
+        assert len(masks.hidden) == 1
+        visible, hidden = masks.visible.numpy(), masks.hidden[0].numpy()
         for b in range(5):
             seen, unseen = set(visible[b].tolist()), set(hidden[b].tolist())
             assert len(seen) == visible.shape[1] and len(unseen) == hidden.shape[1]  # no token twice
@@ -32,14 +35,15 @@ def test_hidden_and_visible_are_disjoint_in_range_and_the_same_at_every_time(con
 
 
 def test_masks_of_a_batch_differ():
-    _, hidden = sample_masks(16, 8, 1, one_block(0.15), np.random.default_rng(0))
-    assert len({tuple(row) for row in hidden.tolist()}) > 8
+    masks = sample_masks(16, 8, 1, one_block(0.15), np.random.default_rng(0))
+    assert len({tuple(row) for row in masks.hidden[0].tolist()}) > 8
 
 
 def test_cut_to_the_smallest_the_hidden_of_a_sample_stay_inside_its_mask():
     """The counts of a batch differ; what is cut away is neither visible nor hidden."""
     rng = np.random.default_rng(1)
-    visible, hidden = sample_masks(8, 8, 1, SHORT, rng)
+    drawn = sample_masks(8, 8, 1, SHORT, rng)
+    visible, hidden = drawn.visible, drawn.hidden[0]
     again = np.random.default_rng(1)
     masks = [block_mask(8, SHORT, again) for _ in range(8)]
     counts = [int(mask.sum()) for mask in masks]
@@ -76,7 +80,7 @@ def test_blocks_reach_every_patch():
 def test_more_blocks_hide_more():
     def hidden(blocks):
         rng = np.random.default_rng(0)
-        config = MaskConfig(blocks=blocks, area=0.15, aspect=(0.75, 1.5), min_visible=1)
+        config = MaskConfig(blocks=blocks, area=(0.15, 0.15), aspect=(0.75, 1.5), min_visible=1)
         return np.mean([block_mask(8, config, rng).mean() for _ in range(200)])
 
     assert 0.1 < hidden(1) < 0.2 < hidden(3) < hidden(8) < 0.9
@@ -85,7 +89,7 @@ def test_more_blocks_hide_more():
 @pytest.mark.parametrize("min_visible", [1, 4, 8])
 def test_min_visible_holds(min_visible):
     rng = np.random.default_rng(0)
-    config = MaskConfig(blocks=8, area=0.3, aspect=(0.75, 1.5), min_visible=min_visible)
+    config = MaskConfig(blocks=8, area=(0.3, 0.3), aspect=(0.75, 1.5), min_visible=min_visible)
     masks = [block_mask(4, config, rng) for _ in range(200)]
     assert max(mask.sum() for mask in masks) <= 16 - min_visible
     assert min(mask.sum() for mask in masks) > 0
@@ -93,10 +97,9 @@ def test_min_visible_holds(min_visible):
 
 def test_blocks_that_leave_too_little_are_refused():
     with pytest.raises(ValueError, match="no block of area 0.9 leaves 8 of 16 patches visible"):
-        block_mask(4, MaskConfig(blocks=2, area=0.9, aspect=(1.0, 1.0), min_visible=8), np.random.default_rng(0))
+        block_mask(4, MaskConfig(blocks=2, area=(0.9, 0.9), aspect=(1.0, 1.0), min_visible=8), np.random.default_rng(0))
 
 
 def test_the_generator_decides():
-    draws = [sample_masks(4, 8, 2, SHORT, np.random.default_rng(seed)) for seed in (0, 0, 1)]
-    assert all((a == b).all() for a, b in zip(draws[0], draws[1]))
-    assert draws[0][1].shape != draws[2][1].shape or (draws[0][1] != draws[2][1]).any()
+    draws = [sample_masks(4, 8, 2, SHORT, np.random.default_rng(seed)).hidden for seed in (0, 0, 1)]
+    assert torch.equal(draws[0], draws[1]) and not torch.equal(draws[0], draws[2])

@@ -1,11 +1,13 @@
 """Schedules, parameter groups and the EMA teacher."""
 
+import math
+
 import pytest
 import torch
 from torch import nn
 
 from jepa_robot.training.optim import adamw, ema_update
-from jepa_robot.training.schedules import warmup_constant_decay
+from jepa_robot.training.schedules import cosine, linear, warmup_constant_decay
 
 
 def test_warmup_constant_decay():
@@ -18,8 +20,37 @@ def test_warmup_constant_decay():
 
 @pytest.mark.parametrize(("warmup", "decay"), [(0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (0.5, 0.5)])
 @pytest.mark.parametrize("steps", [1, 2, 7])
-def test_factor_is_never_zero_nor_above_one(warmup, decay, steps):
-    assert all(0 < warmup_constant_decay(step, steps, warmup, decay) <= 1 for step in range(steps))
+@pytest.mark.parametrize("shape", ["linear", "cosine"])
+def test_factor_is_never_zero_nor_above_one(warmup, decay, steps, shape):
+    assert all(0 < warmup_constant_decay(step, steps, warmup, decay, shape) <= 1 for step in range(steps))
+
+
+def test_warmup_and_cosine_are_the_published_schedule():
+    """V-JEPA and I-JEPA, from and to a learning rate of 0: W warm-up steps, then half a cosine over the others."""
+    steps, warm = 200, 20
+    for step in range(steps):
+        if step < warm:
+            expected = (step + 1) / warm
+        else:
+            expected = 0.5 * (1 + math.cos(math.pi * (step - warm) / (steps - warm)))
+        found = warmup_constant_decay(step, steps, warm / steps, 1 - warm / steps, "cosine")
+        assert found == pytest.approx(expected, abs=1e-6)
+
+
+def test_linear_is_the_published_momentum():
+    steps = 50
+    published = [0.998 + i * (1.0 - 0.998) / steps for i in range(steps + 1)]
+    assert [linear(0.998, 1.0, i, steps) for i in range(steps + 1)] == pytest.approx(published, abs=1e-12)
+    assert linear(0.99925, 0.99925, 17, 50) == 0.99925
+
+
+def test_cosine_is_the_published_weight_decay():
+    steps = 50
+    published = [0.4 + (0.04 - 0.4) * 0.5 * (1 + math.cos(math.pi * i / steps)) for i in range(steps + 1)]
+    found = [cosine(0.04, 0.4, i, steps) for i in range(steps + 1)]
+    assert found == pytest.approx(published, abs=1e-12)
+    assert found[0] == pytest.approx(0.04) and found[-1] == pytest.approx(0.4) and found[25] == pytest.approx(0.22)
+    assert cosine(0.04, 0.04, 17, 50) == 0.04
 
 
 def test_no_weight_decay_on_one_dimensional_parameters():

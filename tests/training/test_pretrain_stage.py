@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from tensors import assert_same_state, parameters
 
-from jepa_robot.training import loop
+from jepa_robot.training import loop, losses
 from jepa_robot.training.masks import sample_masks
 from jepa_robot.training.pretrain import motion_weights
 from jepa_robot.training.probes import encode_rows, probe_frames, representation_figures
@@ -57,9 +57,10 @@ def test_losses_equal_a_written_out_forward_pass(pretrain_stage):
     for parameter in stage.teacher.parameters():
         parameter.add_(0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)))
     frames = next(stage.batches).frames
-    visible, hidden = sample_masks(len(frames), 4, 2, stage.config.masks[0], np.random.default_rng(0))
+    masks = sample_masks(len(frames), 4, 2, stage.config.masks[0], np.random.default_rng(0))
+    visible, hidden = masks.visible, masks.hidden[0]
     with torch.no_grad():
-        terms = stage._losses(frames, (visible, hidden))
+        error = stage._prediction_error(frames, {0: masks})
         errors, weights = [], []
         for b in range(len(frames)):
             pixels = stage.encoder.tubelets(frames[b : b + 1])
@@ -72,17 +73,17 @@ def test_losses_equal_a_written_out_forward_pass(pretrain_stage):
             errors.append((predicted - target).abs().mean(-1))
             weights.append(motion_weights(pixels, 16, 0.5)[0, hidden[b]])
     errors, weights = torch.cat(errors), torch.cat(weights)
-    assert float(terms["masked"]) == pytest.approx(float((errors * weights).sum() / weights.sum()), rel=1e-4)
+    assert float(error) == pytest.approx(float((errors * weights).sum() / weights.sum()), rel=1e-4)
 
 
 def test_collapse_terms_are_of_single_frames(pretrain_stage):
     """Of frames that are encoded alone, four of a clip."""
     stage = pretrain_stage(clip_frames=8)
     frames = next(stage.batches).frames
-    masks = sample_masks(len(frames), 4, 4, stage.config.masks[0], np.random.default_rng(0))
     with torch.no_grad():
-        terms = stage._losses(frames, masks)
-        variance, covariance = stage.spread(stage.encoder(frames[:, [0, 2, 4, 6]]))
+        terms = stage._against_collapse(frames, np.random.default_rng(0))
+        variance, covariance = losses.variance_covariance(stage.summary(stage.encoder(frames[:, [0, 2, 4, 6]])))
+    assert set(terms) == {"variance", "covariance"}
     assert float(terms["variance"]) == pytest.approx(float(variance), rel=1e-5)
     assert float(terms["covariance"]) == pytest.approx(float(covariance), rel=1e-5)
 
@@ -90,10 +91,10 @@ def test_collapse_terms_are_of_single_frames(pretrain_stage):
 def test_what_is_hidden_does_not_reach_the_student(pretrain_stage):
     stage = pretrain_stage(motion=0.0)
     frames = next(stage.batches).frames
-    visible, hidden = sample_masks(len(frames), 4, 2, stage.config.masks[0], np.random.default_rng(0))
-    seen = []
+    masks = sample_masks(len(frames), 4, 2, stage.config.masks[0], np.random.default_rng(0))
+    visible, seen = masks.visible, []
     stage.encoder.patch_embed.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0].detach().clone()))
-    stage._losses(frames, (visible, hidden))
+    stage._prediction_error(frames, {0: masks})
     pixels = stage.encoder.tubelets(frames)
     assert len(seen) == 1 and seen[0].shape[1] == visible.shape[1]
     for b in range(len(frames)):
@@ -130,14 +131,15 @@ def test_bf16_is_close_to_fp32(pretrain_stage):
     assert all(p.dtype == torch.float32 for p in bf16.encoder.parameters())
 
 
-def test_masks_take_turns(pretrain_stage, monkeypatch):
-    stage, used = pretrain_stage(), []
+@pytest.mark.parametrize(("per_step", "expected"), [("turn", [0, 1, 0, 1]), ("all", [0, 1] * 4)])
+def test_masks_of_the_steps(pretrain_stage, monkeypatch, per_step, expected):
+    stage, used = pretrain_stage(masks_per_step=per_step), []
     monkeypatch.setattr(
         "jepa_robot.training.pretrain.sample_masks", lambda *args: used.append(args[3]) or sample_masks(*args)
     )
     for index in range(4):
         stage.step(index, 10)
-    assert used == [*stage.config.masks] * 2
+    assert used == [stage.config.masks[which] for which in expected]
 
 
 @pytest.mark.parametrize("broken_at", [1, 3])

@@ -5,6 +5,7 @@ import pytest
 import torch
 from tensors import assert_same_state, parameters
 
+from jepa_robot.training import losses
 from jepa_robot.training import loop
 
 
@@ -128,11 +129,11 @@ def test_collapse_terms_are_of_the_batch_s_frames(world_stage):
     stage, twin = world_stage(joint=True), world_stage(joint=True)
     windows = next(twin.batches)
     with torch.no_grad():
-        variance, covariance = twin.spread(twin.model.encode(windows.frames))
+        variance, covariance = losses.variance_covariance(twin.summary(twin.model.encode(windows.frames)))
     numbers = stage.step(0, 10)
     assert numbers["variance"] == pytest.approx(float(variance), rel=1e-4)
     assert numbers["covariance"] == pytest.approx(float(covariance), rel=1e-4)
-    assert world_stage(joint=False).spread is None
+    assert world_stage(joint=False).summary is None
 
 
 def test_free_targets_teach_the_encoder_something_else(world_stage):
