@@ -74,6 +74,13 @@ class GoalImageTask(Protocol):
         """
         ...
 
+    def object_pose(self, state: State) -> list[tuple[str, str, float]]:
+        """Name, unit and value of every coordinate of the task's objects in a state; none where it has no object.
+
+        Recordings keep it, to judge what a model knows of the objects. No planner is given it.
+        """
+        ...
+
     def demonstrator_kinds(self) -> tuple[str, ...]:
         """Kinds of scripted demonstrators that there are for this task; may be none."""
         ...

@@ -76,6 +76,10 @@ class PandaObjectTask(MujocoGoalTask):
         """The object's centre [3] in a state, metres."""
         return object_position(np.asarray(state["qpos"], float))
 
+    def object_pose(self, state: State) -> list[tuple[str, str, float]]:
+        """Its centre, metres."""
+        return [(f"object_{axis}", "m", float(value)) for axis, value in zip("xyz", self.object_position(state))]
+
     def object_moved(self, before: State, after: State) -> bool:
         """Whether the object's centre moved by more than a millimetre."""
         return bool(np.linalg.norm(self.object_position(after) - self.object_position(before)) > LEAST_MOVE)

@@ -92,6 +92,12 @@ class PushTEnv(MujocoGoalTask):
         """Agent x, agent y, block x, block y, block angle of a state, float64 [5]."""
         return self._judged(self._simulation.data_of(state))
 
+    def object_pose(self, state: State) -> list[tuple[str, str, float]]:
+        """The block's place, units (mm), and its angle as a point on a circle, which has no jump in it."""
+        x, y, angle = (float(value) for value in block_of(np.asarray(state["qpos"], float)))
+        turn = [("object_cos", "1", float(np.cos(angle))), ("object_sin", "1", float(np.sin(angle)))]
+        return [("object_x", "mm", x), ("object_y", "mm", y), *turn]
+
     def object_moved(self, before: State, after: State) -> bool:
         """Whether the block moved by more than a unit or turned by more than a degree."""
         return _apart(*(block_of(np.asarray(state["qpos"], float)) for state in (before, after))) > LEAST_MOVE

@@ -211,6 +211,10 @@ class MujocoGoalTask(gym.Env[dict[str, np.ndarray], np.ndarray], abc.ABC):
         """Whether the task's object moved between two states; None where there is none."""
         return None
 
+    def object_pose(self, state: State) -> list[tuple[str, str, float]]:
+        """Name, unit and value of every coordinate of the task's objects in a state; none where there is no object."""
+        return []
+
     def demonstrator_kinds(self) -> tuple[str, ...]:
         """Kinds of demonstrators that `make_demonstrator` knows."""
         return tuple(self._demonstrators())

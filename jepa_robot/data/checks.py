@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from jepa_robot.data.format import BOUND_TOLERANCE, STATE_KEY
+from jepa_robot.data.format import BOUND_TOLERANCE, OBJECT_KEY, STATE_KEY
 from jepa_robot.data.trace import Trace
 from jepa_robot.spec import Contract, Dim
 
@@ -62,14 +62,17 @@ class Finding:
 
 
 def not_finite(trace: Trace, contract: Contract) -> list[Finding]:
-    """NaN or infinite actions, states, time stamps and rewards."""
+    """NaN or infinite actions, states, time stamps, rewards and positions of objects."""
     found = []
-    for key, array, dims in _arrays(trace, contract):
+    arrays = [(key, array, [dim.name for dim in dims]) for key, array, dims in _arrays(trace, contract)]
+    if trace.objects is not None:
+        arrays.append((f"obs/{OBJECT_KEY}", trace.objects.values, list(trace.objects.names)))
+    for key, array, names in arrays:
         wrong = ~np.isfinite(array)
         if wrong.any():
             step, d = np.argwhere(wrong)[0]
             found.append(
-                Finding(trace.name, key, int(step), "not_finite", f"{dims[d].name} is {array[step, d]}{_more(wrong)}")
+                Finding(trace.name, key, int(step), "not_finite", f"{names[d]} is {array[step, d]}{_more(wrong)}")
             )
     for key, values in (("timestamps", trace.times), ("rewards", trace.rewards)):
         if values is not None and not np.isfinite(values).all():

@@ -12,10 +12,13 @@ from dataclasses import dataclass
 import h5py
 import numpy as np
 
+from jepa_robot.data.objects import Objects
 from jepa_robot.errors import DataError
 from jepa_robot.spec import Contract, Dim
 
 STATE_KEY = "proprio"
+# Where the task's objects are, and the attribute of an episode with their names and units: robomimic's name for it.
+OBJECT_KEY, OBJECT_DIMS = "object", "object_dims"
 # Attribute of an episode whose rewards were recorded; without it, the zeros there only please robomimic's readers.
 REWARDED = "has_rewards"
 # Attribute of an episode in whose task there is an object, and somebody looked how often that moved.
@@ -41,6 +44,7 @@ class Episode:
         times: float64 [T + 1], when each frame was taken, seconds on any clock; None where nobody knows.
         rewards: float32 [T], what each action earned; None where nobody counted.
         object_moves: how many of the T actions moved the task's object; None where there is none, or nobody looked.
+        objects: where the task's objects are in the T + 1 frames; None where there are none, or nobody recorded it.
     """
 
     frames: np.ndarray
@@ -51,6 +55,7 @@ class Episode:
     times: np.ndarray | None = None
     rewards: np.ndarray | None = None
     object_moves: int | None = None
+    objects: Objects | None = None
 
     def check(self, contract: Contract, where: object, step: int = 1) -> None:
         """Compare the episode with ``contract``: shapes, and that every number is finite and in its bounds.
@@ -74,6 +79,8 @@ class Episode:
                 f"is {self.rewards[first]:g} at step {first}", where=f"{where}/rewards", expected="a finite number",
                 mend=_MEND,
             )
+        if self.objects is not None:
+            self.objects.check(len(self.actions) + 1, f"{where}/obs/{OBJECT_KEY}")
 
     def check_shapes(self, contract: Contract, where: object, step: int = 1) -> None:
         """Compare types and shapes with ``contract``; see `check`.
@@ -94,6 +101,8 @@ class Episode:
             wanted["timestamps"] = (self.times, np.float64, (steps + 1,))
         if self.rewards is not None:
             wanted["rewards"] = (self.rewards, np.float32, (steps,))
+        if self.objects is not None:
+            self.objects.check_shape(steps + 1, f"{where}/obs/{OBJECT_KEY}")
         for key, (array, dtype, shape) in wanted.items():
             found = (np.asarray(array).dtype, np.shape(array))
             if found != (np.dtype(dtype), shape):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import h5py
 import numpy as np
 
-from jepa_robot.data.format import REWARDED, STATE_KEY
+from jepa_robot.data.format import OBJECT_DIMS, OBJECT_KEY, REWARDED, STATE_KEY
 from jepa_robot.errors import DataError
 from jepa_robot.spec import Contract
 
@@ -39,6 +39,10 @@ def require_layout(demo: h5py.Group, contract: Contract, steps: int, where: str)
         wanted["timestamps"] = (np.float64, (steps + 1,))
     if demo.attrs.get(REWARDED, False):
         wanted["rewards"] = (np.float32, (steps,))
+    if OBJECT_DIMS in demo.attrs:
+        final = demo.get(f"final_obs/{OBJECT_KEY}")
+        size = final.shape if isinstance(final, h5py.Dataset) and final.ndim == 1 else (1,)
+        wanted |= {f"final_obs/{OBJECT_KEY}": (np.float32, size), f"obs/{OBJECT_KEY}": (np.float32, (steps, *size))}
     for key, (dtype, shape) in wanted.items():
         array = demo.get(key)
         if not isinstance(array, h5py.Dataset):

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from jepa_robot.data.objects import Objects, joined
 from jepa_robot.data.source import Progress, Source, silent
 from jepa_robot.data.splits import joint_roles
 from jepa_robot.data.windows import Trajectories, Windows, repeated_actions
@@ -25,6 +26,7 @@ class TrajectoryArrays(Trajectories):
         actions: float32 [F, A], physical units; row f leads from frame f to frame f + 1. The row at an
             episode's last frame is zero and never used.
         kinds: how each episode's actions were chosen.
+        objects: of all F frames; None unless every episode has the same coordinates.
     """
 
     contract: Contract
@@ -37,6 +39,7 @@ class TrajectoryArrays(Trajectories):
     kinds: tuple[str, ...]
     recipe: dict[str, Any]
     roles: np.ndarray
+    objects: Objects | None = None
 
     @classmethod
     def read(cls, sources: Sequence[Source], report: Progress = silent) -> TrajectoryArrays:
@@ -56,7 +59,7 @@ class TrajectoryArrays(Trajectories):
         frames = np.empty((total, camera.height, camera.width, 3), np.uint8)
         states = np.empty((total, len(contract.states)), np.float32)
         actions = np.zeros((total, len(contract.actions)), np.float32)
-        kinds = []
+        kinds, objects = [], []
         episodes = ((source, i) for source in sources for i in range(len(source)))
         for (source, i), start, length in zip(episodes, starts, lengths):
             episode = source.read(i)
@@ -65,10 +68,13 @@ class TrajectoryArrays(Trajectories):
             states[start : start + length] = episode.states
             actions[start : start + length - 1] = episode.actions
             kinds.append(episode.kind)
+            objects.append(episode.objects)
             report(len(kinds), len(starts))
         parts = np.repeat(np.arange(len(sources)), [len(source) for source in sources])
         recipe, roles = joint_recipe(sources), joint_roles(sources)
-        return cls(contract, frames, states, actions, starts, lengths, parts, tuple(kinds), recipe, roles)
+        return cls(
+            contract, frames, states, actions, starts, lengths, parts, tuple(kinds), recipe, roles, joined(objects)
+        )
 
     def gather(self, starts: np.ndarray, frames: int, skip: int = 1) -> Windows:
         index = np.asarray(starts)[:, None] + skip * np.arange(frames)
@@ -85,6 +91,9 @@ class TrajectoryArrays(Trajectories):
 
     def states_at(self, rows: np.ndarray) -> np.ndarray:
         return self.states[rows]
+
+    def objects_at(self, rows: np.ndarray) -> Objects | None:
+        return None if self.objects is None else self.objects[rows]
 
     def actions_of(self, episode: int) -> np.ndarray:
         start = self.starts[episode]

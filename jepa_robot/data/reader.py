@@ -17,9 +17,10 @@ import numpy as np
 
 from jepa_robot.data.arrays import StoredArrays
 from jepa_robot.data.derive import choose, crop_of, picture_size, shape_pictures
-from jepa_robot.data.format import OBJECT_MOVES, REWARDED, STATE_KEY, Episode, text_of
+from jepa_robot.data.format import OBJECT_DIMS, OBJECT_KEY, OBJECT_MOVES, REWARDED, STATE_KEY, Episode, text_of
 from jepa_robot.data.journal import journal_path, recover
 from jepa_robot.data.layout import DAMAGE, is_own, require_stored
+from jepa_robot.data.objects import Objects
 from jepa_robot.data.source import Progress, Source, SourceOptions, silent
 from jepa_robot.data.sources.hdf5_guard import require_safe
 from jepa_robot.data.splits import read_splits
@@ -99,6 +100,7 @@ class TrajectoryReader(Source):
             seed=int(attributes.get("seed", 0)),
             rewards=self._array(f"{name}/rewards", slice(start, stop)) if attributes.get(REWARDED, False) else None,
             object_moves=self.object_moves(index) if stop - start == total else None,
+            objects=self._objects(index, attributes, start, stop),
         )
         if len(episode.frames) and episode.frames.ndim == 4 and self._options.image_size is not None:
             episode = dataclasses.replace(episode, frames=shape_pictures(episode.frames, self._options))
@@ -255,6 +257,13 @@ class TrajectoryReader(Source):
                     return False
                 stored.read(wanted, out)
         return True
+
+    def _objects(self, index: int, attributes: dict[str, Any], start: int, stop: int) -> Objects | None:
+        """Where the objects are in frames ``start`` to ``stop``, both included."""
+        if OBJECT_DIMS not in attributes:
+            return None
+        values = self._observations(self.names[index], OBJECT_KEY, start, stop, int(self.lengths[index]))
+        return Objects.from_text(text_of(attributes[OBJECT_DIMS]), values, f"{self.where(index)}/obs/{OBJECT_KEY}")
 
     def _observations(self, name: str, key: str, start: int, stop: int, total: int) -> np.ndarray:
         """Rows start to stop, both included; the last of all is the final observation."""

@@ -10,8 +10,9 @@ from typing import Any
 import h5py
 import numpy as np
 
-from jepa_robot.data.format import STATE_KEY, Episode
+from jepa_robot.data.format import OBJECT_DIMS, OBJECT_KEY, STATE_KEY, Episode, text_of
 from jepa_robot.data.layout import DAMAGE, is_own, read_through, require_layout
+from jepa_robot.data.objects import Objects
 from jepa_robot.data.splits import add_to_split, read_lists
 from jepa_robot.errors import ContractError, DataError
 from jepa_robot.spec import Contract
@@ -120,11 +121,15 @@ def _require_ours(demo: h5py.Group, contract: Contract, where: str) -> None:
         raise DataError("was not finished", where=where)
     require_layout(demo, contract, int(demo.attrs["num_samples"]), where)
     read_through(demo, where)
-    frames, states = (
-        np.concatenate([demo[f"obs/{key}"][:], demo[f"final_obs/{key}"][()][None]])
-        for key in (contract.camera.name, STATE_KEY)
-    )
-    Episode(frames, states, demo["actions"][:]).check(contract, where)
+
+    def observed(key: str) -> np.ndarray:
+        return np.concatenate([demo[f"obs/{key}"][:], demo[f"final_obs/{key}"][()][None]])
+
+    objects = None
+    if OBJECT_DIMS in demo.attrs:
+        objects = Objects.from_text(text_of(demo.attrs[OBJECT_DIMS]), observed(OBJECT_KEY), f"{where}/obs/{OBJECT_KEY}")
+    frames, states = observed(contract.camera.name), observed(STATE_KEY)
+    Episode(frames, states, demo["actions"][:], objects=objects).check(contract, where)
 
 
 def _require_rows(episode: h5py.Group, layout: Layout, where: str) -> None:

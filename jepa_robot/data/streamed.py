@@ -14,6 +14,7 @@ import torch
 
 from jepa_robot.data.format import Episode
 from jepa_robot.data.memory import joint_recipe
+from jepa_robot.data.objects import Objects, joined
 from jepa_robot.data.source import Progress, Source, SourceOptions, silent
 from jepa_robot.data.sources import open_source
 from jepa_robot.data.splits import joint_roles
@@ -134,6 +135,14 @@ class TrajectoryFiles(Trajectories):
         for at, piece, offset in self._runs(rows):
             states[at] = piece.states[offset]
         return states
+
+    def objects_at(self, rows: np.ndarray) -> Objects | None:
+        found: list[Objects | None] = []
+        for _, piece, offset in self._runs(rows):
+            if piece.objects is None:
+                return None
+            found.append(piece.objects[offset])
+        return joined(found)
 
     def actions_of(self, episode: int) -> np.ndarray:
         first = int(self.starts[episode])

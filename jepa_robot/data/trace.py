@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from jepa_robot.data.format import Episode
+from jepa_robot.data.objects import Objects, joined
 from jepa_robot.data.source import Source
 
 # Pictures in memory at once; large enough that opening a video for each piece costs little.
@@ -37,6 +38,7 @@ class Trace:
         repeated: bool [T], frame t + 1 is frame t, pixel for pixel.
         digest: of everything above and of all pictures, the name and kind excepted.
         rewards: float32 [T], or None.
+        objects: of the T + 1 frames, or None.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Trace:
     repeated: np.ndarray
     digest: bytes
     rewards: np.ndarray | None = None
+    objects: Objects | None = None
 
     def __len__(self) -> int:
         return len(self.actions)
@@ -71,7 +74,7 @@ def read_trace(source: Source, index: int) -> Trace:
     Raises:
         DataError: it cannot be decoded.
     """
-    states, actions, times, rewards, blank, repeated = [], [], [], [], [], []
+    states, actions, times, rewards, objects, blank, repeated = [], [], [], [], [], [], []
     digest = hashlib.blake2b(digest_size=16)
     kind = ""
     for start, piece in chunks(source, index):
@@ -82,6 +85,7 @@ def read_trace(source: Source, index: int) -> Trace:
             times.append(piece.times[new])
         if piece.rewards is not None:
             rewards.append(piece.rewards)
+        objects.append(None if piece.objects is None else piece.objects[new])
         blank.append(blank_frames(piece.frames[new]))
         repeated.append(repeated_frames(piece.frames))
         kind = piece.kind
@@ -92,7 +96,7 @@ def read_trace(source: Source, index: int) -> Trace:
     return Trace(
         name=source.names[index], states=arrays[0], actions=arrays[1], times=arrays[2] if times else None, kind=kind,
         blank=np.concatenate(blank), repeated=np.concatenate(repeated), digest=digest.digest(),
-        rewards=np.concatenate(rewards) if rewards else None,
+        rewards=np.concatenate(rewards) if rewards else None, objects=joined(objects),
     )
 
 

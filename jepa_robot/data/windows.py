@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from jepa_robot.data.objects import Objects
 from jepa_robot.errors import DataError
 from jepa_robot.spec import Contract
 
@@ -69,6 +70,10 @@ class Trajectories(ABC):
     @abstractmethod
     def states_at(self, rows: np.ndarray) -> np.ndarray:
         """States float32 [n, P] at int64 [n]."""
+
+    @abstractmethod
+    def objects_at(self, rows: np.ndarray) -> Objects | None:
+        """Where the objects are at int64 [n]; None where nobody recorded it, or not of the same coordinates."""
 
     @abstractmethod
     def actions_of(self, episode: int) -> np.ndarray:

@@ -13,7 +13,16 @@ import h5py
 import hdf5plugin
 import numpy as np
 
-from jepa_robot.data.format import COMPRESSIONS, OBJECT_MOVES, REWARDED, STATE_KEY, Episode, fixed_text
+from jepa_robot.data.format import (
+    COMPRESSIONS,
+    OBJECT_DIMS,
+    OBJECT_KEY,
+    OBJECT_MOVES,
+    REWARDED,
+    STATE_KEY,
+    Episode,
+    fixed_text,
+)
 from jepa_robot.data.journal import JournaledFile, journal_path
 from jepa_robot.data.merge import copy_episode
 from jepa_robot.data.reader import TrajectoryReader
@@ -174,6 +183,9 @@ class TrajectoryWriter:
         }
         if episode.times is not None:
             arrays["timestamps"] = episode.times
+        if episode.objects is not None:
+            arrays[f"obs/{OBJECT_KEY}"] = episode.objects.values[:-1]
+            arrays[f"final_obs/{OBJECT_KEY}"] = episode.objects.values[-1]
         for key, array in arrays.items():
             group.create_dataset(key, data=array, **self._layout(array))
         group.attrs["num_samples"] = steps
@@ -185,6 +197,8 @@ class TrajectoryWriter:
             group.attrs["source"] = fixed_text(source)
         if episode.object_moves is not None:
             group.attrs[OBJECT_MOVES] = episode.object_moves
+        if episode.objects is not None:
+            group.attrs[OBJECT_DIMS] = fixed_text(episode.objects.dims_text())
         group.attrs["complete"] = True
 
     def _layout(self, array: np.ndarray) -> dict[str, Any]:

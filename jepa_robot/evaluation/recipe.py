@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from jepa_robot.data.format import STATE_KEY, Episode
+from jepa_robot.data.objects import Objects
 from jepa_robot.errors import ConfigError
 from jepa_robot.evaluation.goal_picture import draw_start_and_goal
 from jepa_robot.evaluation.tasks import Task
@@ -123,11 +124,13 @@ def record_episode(task: Task, recipe: Recipe, index: int) -> Episode:
     frames, states, actions = [observation[camera]], [observation[STATE_KEY]], []
     moved: list[bool | None] = []
     present = env.state()
+    poses = [env.object_pose(present)]
     for _ in range(recipe.steps):
         action = np.clip(np.asarray(demonstrator.act(present, goal), np.float32), low, high)
         observation, *_ = env.step(action)
         before, present = present, env.state()
         moved.append(env.object_moved(before, present))
+        poses.append(env.object_pose(present))
         frames.append(observation[camera])
         states.append(observation[STATE_KEY])
         actions.append(action)
@@ -138,4 +141,13 @@ def record_episode(task: Task, recipe: Recipe, index: int) -> Episode:
         kind=kind,
         seed=seed,
         object_moves=None if None in moved else sum(moved),
+        objects=_objects(poses),
     )
+
+
+def _objects(poses: list[list[tuple[str, str, float]]]) -> Objects | None:
+    """What a task says of its objects in each frame, in one array; None where it has none."""
+    if not poses[0]:
+        return None
+    names, units, _ = zip(*poses[0])
+    return Objects(names, units, np.array([[value for *_, value in pose] for pose in poses], np.float32))

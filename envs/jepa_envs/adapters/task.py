@@ -134,6 +134,18 @@ class AdaptedTask(MujocoGoalTask):
         way = (self._objects_at(after) - self._objects_at(before)).reshape(-1, 3)
         return bool(np.linalg.norm(way, axis=1).max() > LEAST_MOVE)
 
+    def object_pose(self, state: State) -> list[tuple[str, str, float]]:
+        """Where its objects are, metres; of several, they are numbered from 1."""
+        if self._object_of is None:
+            return []
+        places = self._objects_at(state).reshape(-1, 3)
+        names = ["object"] if len(places) == 1 else [f"object{i}" for i in range(1, len(places) + 1)]
+        return [
+            (f"{name}_{axis}", "m", float(value))
+            for name, place in zip(names, places)
+            for axis, value in zip("xyz", place)
+        ]
+
     # -- for goal makers ------------------------------------------------------------------------------------------
 
     def reset_env(self, seed: int) -> None:
