@@ -80,6 +80,11 @@ class ActionConditionedPredictor(nn.Module):
         initialise(self)
         if config.predicts == "change":
             nn.init.trunc_normal_(self.proj.weight, std=0.01)  # start close to copying the frame
+        self.set_constants()
+
+    def set_constants(self) -> None:
+        """The buffers that are in no checkpoint, rotation tables [max_frames * tokens_per_frame, d]."""
+        config, grid = self.config, self.grid
         patches = grid_positions(config.max_frames, grid, grid).view(config.max_frames, -1, 3)
         condition = torch.zeros(config.max_frames, config.condition_tokens, 3)
         condition[..., 0] = torch.arange(config.max_frames, dtype=torch.float32)[:, None]

@@ -4,16 +4,18 @@ The header entry ``jepa_robot`` is one JSON object:
 
     kind      "encoder" (after pretraining) or "world_model"
     contract  see `jepa_robot.spec.Contract`
-    model     sizes
+    model     sizes; an encoder's, with those of a masked predictor as ``masked_predictor`` where there is one
     recipe    one entry a training stage: data, seed, steps, seconds, settings, code version
     results   what has been measured with these weights
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +28,13 @@ from jepa_robot.errors import CheckpointError, ContractError
 from jepa_robot.files import atomic_path
 from jepa_robot.models.ac_predictor import PredictorConfig
 from jepa_robot.models.encoder import EncoderConfig, VideoEncoder
+from jepa_robot.models.masked_predictor import MaskedPredictor, MaskedPredictorConfig
 from jepa_robot.models.metric_head import MetricConfig
 from jepa_robot.models.world_model import ModelConfig, WorldModel
 from jepa_robot.spec import Contract
 
 HEADER = "jepa_robot"
+MASKED_PREDICTOR = "masked_predictor"  # in an encoder's sizes, and before the names of the predictor's weights
 _FIELDS = {"kind": str, "contract": dict, "model": dict, "recipe": list, "results": dict}
 SHIPPED = Path(__file__).parent.parent / "checkpoints"
 
@@ -77,13 +81,6 @@ def save(
         CheckpointError: a weight is too large for fp16.
         OutputError: the file cannot be written.
     """
-    header = {
-        "kind": kind,
-        "contract": contract.to_dict(),
-        "model": dataclasses.asdict(module.config),
-        "recipe": recipe,
-        "results": results,
-    }
     tensors = {name: value.detach().cpu().contiguous() for name, value in module.state_dict().items()}
     if weights == "fp16":
         for name, parameter in module.named_parameters():
@@ -91,6 +88,25 @@ def save(
                 tensors[name] = tensors[name].half()
                 if not torch.isfinite(tensors[name]).all():
                     raise CheckpointError(f"{name} is too large for fp16", where=path, mend="save it with weights=fp32")
+    write(path, tensors, kind, contract, dataclasses.asdict(module.config), recipe, results)
+
+
+def write(
+    path: str | os.PathLike[str],
+    tensors: Mapping[str, torch.Tensor],
+    kind: str,
+    contract: Contract,
+    model: dict[str, Any],
+    recipe: list,
+    results: dict,
+) -> None:
+    """Write tensors that are in no module; see `save`.
+
+    Args:
+        tensors: contiguous, on the CPU.
+        model: plain data, the sizes.
+    """
+    header = {"kind": kind, "contract": contract.to_dict(), "model": model, "recipe": recipe, "results": results}
     _write(path, tensors, header)
 
 
@@ -104,10 +120,10 @@ def record_results(path_or_name: str | os.PathLike[str], results: dict[str, Any]
     _write(path, tensors, header)
 
 
-def _write(path: str | os.PathLike[str], tensors: dict[str, torch.Tensor], header: dict[str, Any]) -> None:
+def _write(path: str | os.PathLike[str], tensors: Mapping[str, torch.Tensor], header: dict[str, Any]) -> None:
     with atomic_path(path) as temporary:
         try:
-            save_file(tensors, temporary, metadata={HEADER: json.dumps(header)})
+            save_file(dict(tensors), temporary, metadata={HEADER: json.dumps(header)})
         except SafetensorError as error:  # how safetensors reports a full disk
             raise OSError(str(error)) from error
 
@@ -141,18 +157,17 @@ def read_metadata(path_or_name: str | os.PathLike[str]) -> dict[str, Any]:
 def load(path_or_name: str | os.PathLike[str], device: str | torch.device = "cpu") -> WorldModel:
     """A world model, ready to plan: in evaluation mode, without gradients.
 
+    This and the functions below read every weight once, into its place: nothing is initialised before, and the
+    model does not depend on the file afterwards.
+
     Raises:
         CheckpointError: missing, truncated, not a world model, or its weights do not fit its sizes.
     """
     path = resolve(path_or_name)
     header = _header(path, "world_model", "a world model; run jepa-robot train with it as encoder")
     contract, config = Contract.from_dict(header["contract"], path), model_config(header["model"], path)
-    try:
+    with _building(path):
         model = WorldModel(contract, config)
-    except ContractError as error:
-        raise ContractError(error.what, where=path, expected=error.expected) from error
-    except (RuntimeError, TypeError, ValueError) as error:
-        raise CheckpointError(f"model sizes do not fit ({error})", where=path) from error
     return _fill(model, path, "", device)
 
 
@@ -166,14 +181,35 @@ def load_encoder(path_or_name: str | os.PathLike[str], device: str | torch.devic
     header = read_metadata(path)
     contract = Contract.from_dict(header["contract"], path)
     if header["kind"] == "encoder":
-        config = _sizes(EncoderConfig, header["model"], path)
+        config = _encoder_config(header, path)
     else:
         config = model_config(header["model"], path).encoder
-    try:
+    with _building(path):
         encoder = VideoEncoder(config, contract.camera.mean, contract.camera.std)
-    except (RuntimeError, TypeError, ValueError) as error:
-        raise CheckpointError(f"model sizes do not fit ({error})", where=path) from error
     return _fill(encoder, path, "" if header["kind"] == "encoder" else "encoder.", device), header
+
+
+def load_pretrained(
+    path_or_name: str | os.PathLike[str], device: str | torch.device = "cpu"
+) -> tuple[VideoEncoder, MaskedPredictor | None, dict]:
+    """An encoder, the masked predictor that it was pretrained with (None where it was not kept), and the header.
+
+    Raises:
+        CheckpointError: as `load`.
+    """
+    path = resolve(path_or_name)
+    header = _header(path, "encoder", "an encoder")
+    encoder, _ = load_encoder(path, device)
+    if MASKED_PREDICTOR not in header["model"]:
+        return encoder, None, header
+    config = _sizes(MaskedPredictorConfig, header["model"][MASKED_PREDICTOR], path)
+    with _building(path):
+        predictor = MaskedPredictor(encoder.config.width, config)
+    return encoder, _fill(predictor, path, f"{MASKED_PREDICTOR}.", device), header
+
+
+def _encoder_config(header: dict[str, Any], path: Path) -> EncoderConfig:
+    return _sizes(EncoderConfig, {k: v for k, v in header["model"].items() if k != MASKED_PREDICTOR}, path)
 
 
 def model_config(data: dict[str, Any], where: object = None) -> ModelConfig:
@@ -208,11 +244,30 @@ def _header(path: Path, kind: str, expected: str) -> dict[str, Any]:
     return header
 
 
-def _fill(module: nn.Module, path: Path, prefix: str, device: str | torch.device) -> Any:
-    with safe_open(path, framework="pt") as file:
-        tensors = {n[len(prefix) :]: file.get_tensor(n) for n in file.keys() if n.startswith(prefix)}
+@contextlib.contextmanager
+def _building(path: Path) -> Iterator[None]:
+    """Modules made in the block have shapes and no memory; that sizes make no module is said of the file."""
     try:
-        module.load_state_dict(tensors, strict=True)
+        with torch.device("meta"):
+            yield
+    except ContractError as error:
+        raise ContractError(error.what, where=path, expected=error.expected) from error
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise CheckpointError(f"model sizes do not fit ({error})", where=path) from error
+
+
+def _fill(module: nn.Module, path: Path, prefix: str, device: str | torch.device) -> Any:
+    """Give a module of the meta device its weights, those in the file whose names start with ``prefix``."""
+    wanted = module.state_dict()
+    tensors = {}
+    with safe_open(path, framework="pt", backend="pread") as file:  # not mapped: the file may change later
+        for name in file.keys():
+            ours = name.removeprefix(prefix)
+            if name.startswith(prefix) and (prefix or not name.startswith(f"{MASKED_PREDICTOR}.")):
+                dtype = wanted[ours].dtype if ours in wanted else None
+                tensors[ours] = file.get_tensor(name).to(device, dtype)
+    try:
+        module.load_state_dict(tensors, strict=True, assign=True)
     except RuntimeError as error:
         # Torch names every tensor, one a line below a title; the first says enough.
         first = " ".join(str(error).splitlines()[1:2]).strip()
@@ -222,4 +277,7 @@ def _fill(module: nn.Module, path: Path, prefix: str, device: str | torch.device
             expected="a file written by this version of jepa-robot",
             mend="train it again",
         ) from error
+    for part in module.modules():
+        if hasattr(part, "set_constants"):
+            part.set_constants()
     return module.requires_grad_(False).eval().to(device)

@@ -69,9 +69,14 @@ class VideoEncoder(nn.Module):
         self.patch_embed = nn.Linear(3 * TUBELET * patch * patch, config.width)
         self.blocks = nn.ModuleList(Block(config.width, config.heads, config.mlp_ratio) for _ in range(config.depth))
         self.norm = nn.LayerNorm(config.width, eps=1e-6)
-        self.register_buffer("pixel_mean", torch.tensor(pixel_mean), persistent=False)
-        self.register_buffer("pixel_std", torch.tensor(pixel_std), persistent=False)
+        self._pixel_moments = {"pixel_mean": pixel_mean, "pixel_std": pixel_std}
+        self.set_constants()
         initialise(self)
+
+    def set_constants(self) -> None:
+        """The buffers that are in no checkpoint: they follow from how the module was made."""
+        for name, value in self._pixel_moments.items():
+            self.register_buffer(name, torch.tensor(value), persistent=False)
 
     def positions(self, tubelets: int, grid: int | None = None) -> Tensor:
         """float [tubelets * grid * grid, 3], (time, row, column) of a clip's tokens.

@@ -62,11 +62,14 @@ def _moments(dims: tuple[Dim, ...], kind: str) -> tuple[Tensor, Tensor]:
 class WorldModel(nn.Module):
     """See `jepa_robot.planning.protocols.WorldModel` for the protocol that a planner relies on.
 
+    Args:
+        encoder: a trained one of these sizes, which becomes the model's; a new one where None.
+
     Raises:
         ContractError: the contract has no normalisation, or another image size than the encoder.
     """
 
-    def __init__(self, contract: Contract, config: ModelConfig):
+    def __init__(self, contract: Contract, config: ModelConfig, encoder: VideoEncoder | None = None):
         super().__init__()
         camera = contract.camera
         size = config.encoder.image_size
@@ -78,7 +81,7 @@ class WorldModel(nn.Module):
         if camera.mean is None or camera.std is None:
             raise ContractError(f"camera {camera.name} has no normalisation", expected="a model's contract")
         self.contract, self.config = contract, config
-        self.encoder = VideoEncoder(config.encoder, camera.mean, camera.std)
+        self.encoder = encoder or VideoEncoder(config.encoder, camera.mean, camera.std)
         self.predictor = ActionConditionedPredictor(
             config.predictor, config.encoder.width, config.encoder.grid, len(contract.actions), len(contract.states)
         )
@@ -88,14 +91,19 @@ class WorldModel(nn.Module):
             self.metric_head = MetricHead(config.encoder.tokens, config.encoder.width, config.metric)
             # Set at the end of training, see `jepa_robot.training.dynamics.displacement_error`.
             self.register_buffer("metric_error", torch.ones(config.metric.dims))
+        self.set_constants()
+
+    def set_constants(self) -> None:
+        """The buffers that are in no checkpoint: what the contract says in numbers. Those of parts are theirs."""
+        contract = self.contract
         for name, value in zip(("action_mean", "action_std"), _moments(contract.actions, "action")):
             self.register_buffer(name, value, persistent=False)
         for name, value in zip(("state_mean", "state_std"), _moments(contract.states, "state")):
             self.register_buffer(name, value, persistent=False)
-        self.register_buffer("integration", torch.from_numpy(contract.integration_matrix()), persistent=False)
-        self.register_buffer("measured", torch.from_numpy(contract.measured_states()), persistent=False)
-        self.register_buffer("state_low", torch.from_numpy(contract.state_low), persistent=False)
-        self.register_buffer("state_high", torch.from_numpy(contract.state_high), persistent=False)
+        self.register_buffer("integration", torch.tensor(contract.integration_matrix()), persistent=False)
+        self.register_buffer("measured", torch.tensor(contract.measured_states()), persistent=False)
+        self.register_buffer("state_low", torch.tensor(contract.state_low), persistent=False)
+        self.register_buffer("state_high", torch.tensor(contract.state_high), persistent=False)
 
     @property
     def device(self) -> torch.device:
