@@ -37,7 +37,7 @@ class MaskConfig:
     def __post_init__(self) -> None:
         for name in ("blocks", "min_visible"):
             value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise ValueError(f"{name} is {value!r}, not an integer of 1 or more")
         for name, highest in (("area", 1.0), ("aspect", np.inf), ("context", 1.0)):
             value = getattr(self, name)
