@@ -1,6 +1,6 @@
 """How often a task's demonstrators reach the goal, how fast, and in how many steps they move the object.
 
-    python scripts/demonstrator_success.py TASK --episodes 200 --kind expert
+    python scripts/demonstrator_success.py TASK --episodes 200 --kind expert [--task-option rotation=xyz]
 
 Episode i starts from the start and goal of seed i and lasts as long as the task's. Prints, for each kind, the share of
 episodes that are a success at their end with its 95% interval (Wilson's), the median step of the first success, and,
@@ -59,18 +59,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("task", choices=sorted(jepa_envs.TASKS))
     parser.add_argument("--episodes", type=int, default=200)
+    parser.add_argument(
+        "--task-option", action="append", default=[], metavar="NAME=VALUE", help="e.g. rotation=xyz; can be repeated"
+    )
     parser.add_argument("--kind", help="one kind of demonstrator; all where not given")
     parser.add_argument("--least", type=float, default=0.0, help="exit 1 where fewer of the episodes succeed")
     options = parser.parse_args()
     steps = gym.spec(jepa_envs.TASKS[options.task]).max_episode_steps
-    env = jepa_envs.make(options.task, image_size=16).unwrapped
+    env = jepa_envs.make(
+        options.task, image_size=16, options=dict(text.split("=", 1) for text in options.task_option)
+    ).unwrapped
     worst = 1.0
     for kind in [options.kind] if options.kind else env.demonstrator_kinds():
         runs = [run(env, kind, seed, steps) for seed in range(options.episodes)]
         successes = sum(bool(r.success[-1]) for r in runs)
         low, high = wilson_interval(successes, len(runs))
         print(
-            f"{options.task} {kind}: {successes} of {len(runs)} ({low:.1%} to {high:.1%}), median of "
+            f"{' '.join([options.task, *options.task_option])} {kind}: {successes} of {len(runs)} ({low:.1%} to {high:.1%}), median of "
             f"{np.median([r.first for r in runs]):.0f} steps{moves(runs)}",
             flush=True,
         )

@@ -1,6 +1,6 @@
 """Random actions at the bounds, for a long time: does a task stay finite, without warnings and without growing?
 
-    python scripts/soak.py TASK --steps 100000
+    python scripts/soak.py TASK --steps 100000 [--task-option rotation=xyz]
 
 Every action dimension is at one of its bounds, held for 1 to 20 steps; an episode is 200 steps. Prints steps/s, the
 numbers that are not finite, MuJoCo's warnings and how much memory the process gained after the first tenth. Exits 1
@@ -61,14 +61,19 @@ def main() -> None:
     parser.add_argument("task", choices=sorted(jepa_envs.TASKS))
     parser.add_argument("--steps", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--task-option", action="append", default=[], metavar="NAME=VALUE", help="e.g. rotation=xyz; can be repeated"
+    )
     options = parser.parse_args()
-    env = jepa_envs.make(options.task, image_size=16).unwrapped
+    env = jepa_envs.make(
+        options.task, image_size=16, options=dict(text.split("=", 1) for text in options.task_option)
+    ).unwrapped
     begin = time.perf_counter()
     found = soak(env, options.steps, options.seed)
     seconds = time.perf_counter() - begin
     env.close()
     print(
-        f"{options.task}: {options.steps} steps, {options.steps / seconds:.0f}/s, "
+        f"{' '.join([options.task, *options.task_option])}: {options.steps} steps, {options.steps / seconds:.0f}/s, "
         f"{found['not_finite']:.0f} not finite or out of bounds, {found['warnings']:.0f} warnings, "
         f"{found['growth_mb']:+.1f} MB"
     )

@@ -11,8 +11,9 @@ class DifferentialIK:
     """Joint angles that bring a site of a MuJoCo model to a pose.
 
     Each iteration moves along the damped pseudo-inverse of the site's Jacobian, and along the Jacobian's null space
-    towards ``posture``. Joints that would leave their ranges stay, and the others do without them. As it goes on until the null-space motion has died down too, the result depends on the pose
-    alone and hardly on where the search began: a redundant arm looks the same however it came to a place.
+    towards ``posture``. Joints that would leave their ranges stay, and the others do without them. As it goes on until
+    the null-space motion has died down too, the result depends on the pose alone and hardly on where the search began:
+    a redundant arm looks the same however it came to a place.
 
     Args:
         model: the MuJoCo model.

@@ -23,7 +23,7 @@ HOME = np.array([0.0, -np.pi / 4, 0.0, -3 * np.pi / 4, 0.0, np.pi / 2, np.pi / 4
 LOW = np.array([0.35, -0.25, 0.12, 0.0])
 HIGH = np.array([0.65, 0.25, 0.42, 1.0])
 BOUND = np.array([0.05, 0.05, 0.05, 0.25], np.float32).astype(float)  # largest action: metres, closedness
-_TILTING_X = (0.38, 0.60)  # of x where the hand may tilt: nearer to the base and farther out it cannot in all places
+_TILTING_X = (0.42, 0.60)  # of x where the hand may tilt: elsewhere joints come to their ends
 
 CONTROL_PERIOD = 0.2  # seconds a step: 5 Hz
 _RAMP = 0.6  # share of a step in which the joint targets move; in the rest the arm settles

@@ -1,7 +1,7 @@
 """Demonstrators for tasks in which a Panda goes to a pose.
 
-A state's ``target`` is the commanded pose [P], see `jepa_envs.workspace.Workspace`; where nothing is in its way, the arm
-is within a tenth of a millimetre of it at the end of a step.
+A state's ``target`` is the commanded pose [P], see `jepa_envs.workspace.Workspace`; where nothing is in its way, the
+arm is within a tenth of a millimetre of it at the end of a step.
 """
 
 from __future__ import annotations

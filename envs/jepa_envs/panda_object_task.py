@@ -39,8 +39,8 @@ class PandaObjectTask(MujocoGoalTask):
     float32 [5], with the yaw (radians) and its change, within 0.2, before the gripper's. With ``rotation="xyz"`` they
     are V-JEPA 2-AC's in full, float32 [7]: roll, pitch and yaw, Euler angles xyz about the base frame's axes, of
     R(t+1) R(t)^T in the action, each within 0.2, and of R in ``proprio``. There all angles are 0 where the hand points
-    straight down (see `jepa_envs.orientation`), and it may be tilted from that by 0.4 radians at most; x is within
-    0.40..0.62. Of the orientation the tilt is limited first, then the yaw. Starts then have a tilted hand, and so have
+    straight down (see `jepa_envs.orientation`), and it may be tilted from that by 0.3 radians at most; x is within
+    0.42..0.62. Of the orientation the tilt is limited first, then the yaw. Starts then have a tilted hand, and so have
     goals with a held object, which is tilted with it. How the hand is turned in the end does not count.
 
     Where something is in the way, the hand stays there. The object cannot leave the mat.
@@ -100,8 +100,8 @@ class PandaObjectTask(MujocoGoalTask):
     ) -> State:
         """The state standing still with the object in the hand, the fingertips' point at ``position`` [3].
 
-        The hand is turned by ``angles``, (yaw) or with ``rotation="xyz"`` (roll, pitch, yaw), not at all where None. The
-        object stands in it as under a hand that points straight down, turned by ``turn``, and is tilted with it.
+        The hand is turned by ``angles``, (yaw) or with ``rotation="xyz"`` (roll, pitch, yaw), not at all where None.
+        The object stands in it as in a hand that points straight down, turned by ``turn``, and is tilted with it.
 
         Raises:
             ValueError: the hand would be outside its workspace, or the object not above the mat.
@@ -109,6 +109,9 @@ class PandaObjectTask(MujocoGoalTask):
         table, position = self._simulation, np.asarray(position, float)
         angles = table.workspace.upright(0.0) if angles is None else np.asarray(angles, float)
         return table.state_after(lambda: table.hold(position, angles, turn))
+
+    def _object_places(self, state: State) -> np.ndarray:
+        return self.object_position(state)[None]
 
     @property
     def _shape(self) -> ObjectShape:

@@ -28,17 +28,18 @@ class PandaReachEnv(MujocoGoalTask):
     closedness (0 open, 1 closed).
 
     Action: float32 [4], (dx, dy, dz) metres within 0.05 and a change of closedness within 0.25; what is beyond is
-    clipped, and so is motion out of the workspace (0.35..0.65, -0.25..0.25, 0.12..0.42). The hand points down throughout.
+    clipped, and so is motion out of the workspace (0.35..0.65, -0.25..0.25, 0.12..0.42). The hand points down
+    throughout.
 
-    With ``rotation="yaw"`` it also turns about the vertical, within 1 radian: ``proprio`` and the action are float32 [5],
-    with the yaw (radians) and its change, within 0.2, before the gripper's. With ``rotation="xyz"`` they are V-JEPA
-    2-AC's, float32 [7]: in their place are roll, pitch and yaw, Euler angles xyz about the base frame's axes, of
+    With ``rotation="yaw"`` it may also turn about the vertical, within 1 radian: ``proprio`` and the action are
+    float32 [5], with the yaw (radians) and its change, within 0.2, before the gripper's. With ``rotation="xyz"`` they
+    are V-JEPA 2-AC's in full, float32 [7]: roll, pitch and yaw, Euler angles xyz about the base frame's axes, of
     R(t+1) R(t)^T in the action, each within 0.2, and of R in ``proprio``. There all angles are 0 where the hand points
-    straight down (see `jepa_envs.orientation`), and it may be tilted from that by 0.4 radians at most; x is within
-    0.38..0.60. Of the orientation the tilt is limited first, then the yaw.
+    straight down (see `jepa_envs.orientation`), and it may be tilted from that by 0.3 radians at most; x is within
+    0.42..0.60. Of the orientation the tilt is limited first, then the yaw. Goals have turned and tilted hands, too.
 
-    Success: the gripper is within 2.5 cm of the goal, and, where it turns, the hand within 0.2 radians of the goal's
-    orientation, about whatever axis. `distance` is that of the places alone.
+    Success: the gripper is within 2.5 cm of the goal's place, and the hand, where it turns, within 0.2 radians of the
+    goal's orientation, about whatever axis. `distance` is that of the places alone.
 
     Args:
         rotation: ``"none"``, ``"yaw"`` or ``"xyz"``.

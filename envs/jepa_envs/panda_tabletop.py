@@ -21,7 +21,7 @@ ObjectName = Literal["cup", "box"]
 # largest action.
 LOWEST = 0.013
 _LOW, _HIGH, _BOUND = [0.38, -0.20, LOWEST, 0.0], [0.62, 0.20, 0.30, 1.0], [0.05, 0.05, 0.05, 0.25]
-_TILTING_X = (0.40, 0.62)  # of x where the hand may tilt: nearer to the base it cannot in all places
+_TILTING_X = (0.42, 0.62)  # of x where the hand may tilt: nearer to the base joints come to their ends
 MAT = np.array([(0.34, -0.24), (0.66, 0.24)])
 """Corners of the mat, which the object cannot leave: (x, y) low and high, metres."""
 
@@ -114,9 +114,9 @@ class Tabletop(PandaArm):
         self.update_positions(self.data)
 
     def hold(self, position: np.ndarray, angles: np.ndarray, turn: float = 0.0) -> None:
-        """Stand still with the fingertips' point at ``position`` [3] and the object in the grip, upright as the hand is.
+        """Stand still with the fingertips' point at ``position`` [3] and the object in the grip.
 
-        The hand has the ``angles`` [1 or 3], and the object is turned in it by ``turn``.
+        The hand has the ``angles`` [1 or 3]; the object is turned in it by ``turn``, and as upright as the hand is.
 
         Raises:
             ValueError: the hand would be outside its workspace, or the object off the mat or in the table.

@@ -13,7 +13,7 @@ from jepa_envs.dim import Dim
 RotationName = Literal["none", "yaw", "xyz"]
 """What of its orientation an action changes: nothing, its turn about the vertical, or all of it."""
 
-MOST_TILT, MOST_YAW = 0.4, 1.0  # radians from pointing straight down, and about the vertical
+MOST_TILT, MOST_YAW = 0.3, 1.0  # radians from pointing straight down, and about the vertical
 MOST_TURN = 0.2  # radians by which an action turns each angle
 _ENDS = {"none": (), "yaw": (MOST_YAW,), "xyz": (MOST_TILT, MOST_TILT, MOST_YAW)}
 _ROUNDING = 1e-9  # radians

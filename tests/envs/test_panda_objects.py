@@ -171,7 +171,9 @@ def test_starts_and_goals_are_as_the_task_says(name: str) -> None:
             assert behind @ along < -0.99 * np.linalg.norm(behind) * np.linalg.norm(along)
 
 
-@pytest.mark.parametrize(("name", "rotation"), [("panda_pick_place", "none"), ("panda_pick_place_box", "yaw"), ("panda_pick_place", "xyz")])
+@pytest.mark.parametrize(
+    ("name", "rotation"), [("panda_pick_place", "none"), ("panda_pick_place_box", "yaw"), ("panda_pick_place", "xyz")]
+)
 def test_subgoals_are_grasped_near_and_placed(name: str, rotation: RotationName) -> None:
     env: PandaPickPlaceEnv = task(name, rotation)
     start, goal = pair(env, 3)
