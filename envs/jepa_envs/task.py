@@ -12,6 +12,7 @@ import numpy as np
 from jepa_envs.dim import Dim, bounds
 from jepa_envs.gl import mujoco
 from jepa_envs.goal_image import Demonstrator, State
+from jepa_envs.plausibility import falling, out_of_reach, require_possible
 from jepa_envs.renderer import FreeCamera, Renderer
 from jepa_envs.simulation import Simulation
 from jepa_envs.variation import Appearance, Variation, parse
@@ -215,6 +216,18 @@ class MujocoGoalTask(gym.Env[dict[str, np.ndarray], np.ndarray], abc.ABC):
         """Name, unit and value of every coordinate of the task's objects in a state; none where there is no object."""
         return []
 
+    def goal_doubts(self, state: State) -> tuple[str, ...]:
+        """What speaks against a state as a goal, a line each: what falls does not stay, what is far is not reached.
+
+        Raises:
+            ValueError: it is not a state of this task, or none that can be: bodies are inside each other.
+        """
+        with self._simulation.looking_at(state) as data:
+            mujoco.mj_fwdPosition(self._simulation.model, data)
+            self._require_possible(data)
+            doubts = tuple(falling(self._simulation.model, data))
+        return (*doubts, *out_of_reach(self._object_places(state), self._states))
+
     def demonstrator_kinds(self) -> tuple[str, ...]:
         """Kinds of demonstrators that `make_demonstrator` knows."""
         return tuple(self._demonstrators())
@@ -271,6 +284,14 @@ class MujocoGoalTask(gym.Env[dict[str, np.ndarray], np.ndarray], abc.ABC):
     def _proprio_space(self) -> gym.spaces.Box:
         """Bounds that no proprioception exceeds; those of the contract unless a task knows better."""
         return gym.spaces.Box(*bounds(self._states))
+
+    def _require_possible(self, data: mujoco.MjData) -> None:
+        """Raise ValueError for data, with up-to-date contacts, that no simulation of this task comes to."""
+        require_possible(self._simulation.model, data)
+
+    def _object_places(self, state: State) -> np.ndarray:
+        """Where objects are [N, 3], metres, in the frame of the proprioception."""
+        return np.empty((0, 3))
 
     @abc.abstractmethod
     def _build(self, variation: str | Sequence[str]) -> tuple[Simulation, Sequence[Dim], Sequence[Dim]]:

@@ -71,11 +71,14 @@ def factors_of(state: dict[str, Any]) -> tuple[str, ...]:
     return tuple(appearance) if isinstance(appearance, dict) else ()
 
 
-def require_reachable(task: Task, state: dict[str, Any], where: str) -> None:
+def require_reachable(task: Task, state: dict[str, Any], where: str) -> tuple[str, ...]:
     """Check that a state is one of the task, with its proprioception inside the bounds that actions keep to.
 
+    Returns:
+        What else speaks against it as a goal, a line each; tasks of one's own need not know any of it.
+
     Raises:
-        GoalError: it is not.
+        GoalError: it is not, or bodies are inside each other.
     """
     task.check_state(state, where)
     try:
@@ -90,3 +93,10 @@ def require_reachable(task: Task, state: dict[str, Any], where: str) -> None:
                 where=where,
                 expected=f"{dim.low:g} to {dim.high:g}",
             )
+    if not hasattr(task.env, "goal_doubts"):
+        return ()
+    try:
+        doubts: tuple[str, ...] = task.env.goal_doubts(state)
+    except ValueError as error:
+        raise GoalError(f"is a state that cannot be: {error}", where=where, mend="draw it again") from error
+    return doubts

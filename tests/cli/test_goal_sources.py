@@ -56,8 +56,8 @@ def test_a_picture_that_carries_a_state_is_drawn_again(call, goal):
     assert json.loads(Path("s.json").read_text()) == goal[0]
     result = call("goal", "--state", "first.png", "--image-size", 32, "--camera", "left", "-o", "g.png", "--json")
     assert json.loads(result.out) == {
-        "path": "g.png", "task": "panda_reach", "state_file": "first.png", "camera": "left", "width": 32, "height": 32,
-        "has_state": True,
+        "path": "g.png", "task": "panda_reach", "state_file": "first.png", "warnings": [], "camera": "left",
+        "width": 32, "height": 32, "has_state": True,
     }  # fmt: skip
     assert np.array_equal(GoalPicture.load("g.png").image, goal[1])
 

@@ -224,6 +224,12 @@ class AdaptedTask(MujocoGoalTask):
 
     # -- own ------------------------------------------------------------------------------------------------------
 
+    def _require_possible(self, data: mujoco.MjData) -> None:
+        """Other packages' models overlap, and go beyond their joints' ranges, as they are."""
+
+    def _object_places(self, state: State) -> np.ndarray:
+        return np.empty((0, 3)) if self._object_of is None else self._objects_at(state).reshape(-1, 3)
+
     def _objects_at(self, state: State) -> np.ndarray:
         """Where the objects are in a state: x, y, z of each."""
         with self._simulation.looking_at(state):

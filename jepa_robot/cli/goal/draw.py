@@ -168,7 +168,10 @@ def _from_simulator(request: Request, output: Path | None, force: bool, as_json:
             where = request.state_file
             raise GoalError(f"is a state of task {found!r}", where=where, expected=f"{task.name!r}, as --task says")
         else:
-            require_reachable(task, state, str(request.state_file))
+            doubts = require_reachable(task, state, str(request.state_file))
+            for doubt in doubts:
+                click.echo(f"warning: {request.state_file}: {doubt}", err=True)
+            facts["warnings"] = list(doubts)
         if request.interactive:
             state = drive(task, state, tell=lambda line: click.echo(line, err=as_json))
             if state is None:
