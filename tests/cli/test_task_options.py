@@ -127,7 +127,7 @@ def test_a_checkpoint_of_other_options_is_refused(call, checkpoint_for):
 
 
 def test_options_reach_the_configuration_as_they_were_given():
-    given = {"rotation": True, "near": 0.5, "count": 3, "note": "a: [b], 'c' = true", "none": None}
+    given = {"straight": True, "near": 0.5, "count": 3, "note": "a: [b], 'c' = true", "none": None}
     config = configuration("plan", ["task.options.more=x"], "panda_push", "left", given, (), 9)
     assert config.task.options == given | {"more": "x"}
     assert (config.task.name, config.task.camera, config.task.max_steps) == ("panda_push", "left", 9)
@@ -138,7 +138,7 @@ def test_options_reach_the_configuration_as_they_were_given():
     ("override", "message"),
     [
         ("task.options=3", "replaces a whole section; expected its keys: task.options.NAME"),
-        ("task.option.rotation=true", "there is no such key"),
+        ("task.option.rotation=xyz", "there is no such key"),
         ("task.options.a.b=1", "there is no such key"),
         ("task.image_size=15", "task.image_size: is 15; expected 16 pixels or more"),
     ],
