@@ -21,6 +21,7 @@ import numpy as np
 from jepa_robot.errors import ContractError
 
 FORMAT = "jepa_robot.contract/1"
+_SIDES = ("height", "width")
 
 
 @dataclass(frozen=True)
@@ -63,9 +64,12 @@ class Contract:
 
     ``fps`` counts recorded frames (and actions) per second; ``action_repeat`` is the number of
     recorded steps that one action of the model stands for.
+
+    ``task`` is None for an encoder of video of all kinds: it has no actions and states, and of other sides it only
+    demands pictures of its size.
     """
 
-    task: str
+    task: str | None
     cameras: tuple[Camera, ...]
     fps: float
     actions: tuple[Dim, ...]
@@ -184,8 +188,12 @@ class Contract:
     def differences(self, other: Contract) -> list[tuple[str, Any, Any]]:
         """Fields in which the two disagree, as (field, mine, theirs).
 
-        Normalisation counts only where both sides have it: a data set has none of its own.
+        Normalisation counts only where both sides have it: a data set has none of its own. Where this contract
+        has no task, only the picture's size counts.
         """
+        if self.task is None:
+            sides = [(f"camera.{side}", getattr(self.camera, side), getattr(other.camera, side)) for side in _SIDES]
+            return [(path, mine, theirs) for path, mine, theirs in sides if mine != theirs]
         found: list[tuple[str, Any, Any]] = []
 
         def compare(path: str, mine: Any, theirs: Any) -> None:

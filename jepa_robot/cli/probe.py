@@ -48,7 +48,11 @@ def command(checkpoint: str, data: Path, valid_fraction: float, seed: int, as_js
     encoder, header = load_encoder(checkpoint)
     contract = Contract.from_dict(header["contract"], checkpoint)
     arrays = load_arrays(data)
-    contract.require(arrays.contract, checkpoint, str(data), "probe it on data of the same task and cameras")
+    contract.require(
+        arrays.contract, checkpoint, str(data),
+        "probe it on data of the same task and cameras" if contract.task is not None
+        else f"scale the data's pictures: jepa-robot data convert --image-size {contract.camera.height}",
+    )
     train, valid = split_by_role(arrays.roles, valid_fraction, seed)
     if not len(train) or not len(valid):
         raise DataError(f"holds {len(arrays)} episode", where=data, expected="at least 2, to hold one out")
@@ -62,7 +66,7 @@ def command(checkpoint: str, data: Path, valid_fraction: float, seed: int, as_js
     if as_json:
         click.echo(json.dumps({"checkpoint": checkpoint, "data": str(data), "valid_episodes": len(valid), **figures}))
     else:
-        click.echo("\n".join(_table(figures, {d.name: d.unit for d in contract.states})))
+        click.echo("\n".join(_table(figures, {d.name: d.unit for d in arrays.contract.states})))
 
 
 def _pixel_figures(arrays: Trajectories, train: np.ndarray, valid: np.ndarray) -> dict[str, float]:

@@ -27,6 +27,7 @@ from jepa_robot.data.splits import split_by_role
 from jepa_robot.data.streamed import SourceSpec
 from jepa_robot.data.windows import Trajectories, repeated_contract
 from jepa_robot.errors import ConfigError
+from jepa_robot.models.ac_predictor import PredictorConfig
 from jepa_robot.models.encoder import EncoderConfig
 from jepa_robot.spec import Contract
 
@@ -132,15 +133,33 @@ def encoder_config(config: DictConfig, contract: Contract) -> EncoderConfig:
     """Sizes from the ``model`` group, the picture's from the data.
 
     Raises:
-        ConfigError: they do not fit each other.
+        ConfigError: they do not fit each other, or the group is for pictures of another size.
     """
     camera = contract.camera
     if camera.height != camera.width:
         raise ConfigError(f"pictures are {camera.height}x{camera.width}", where=config.data, expected="square pictures")
+    if config.model.image_size not in (0, camera.height):
+        raise ConfigError(
+            f"pictures are {camera.height}x{camera.width}", where=", ".join(data_paths(config)),
+            expected=f"{config.model.image_size}x{config.model.image_size}, model.image_size",
+            mend=f"scale them, source.image_size={config.model.image_size}, or let the data decide, model.image_size=0",
+        )
     try:
         return EncoderConfig(image_size=camera.height, **OmegaConf.to_container(config.model.encoder))
     except ValueError as error:
         raise ConfigError(str(error), where="model.encoder") from error
+
+
+def predictor_config(config: DictConfig) -> PredictorConfig:
+    """Sizes and variant of the action-conditioned predictor, from the ``model`` group.
+
+    Raises:
+        ConfigError: there is no such variant.
+    """
+    try:
+        return PredictorConfig(**config.model.predictor)
+    except ValueError as error:
+        raise ConfigError(str(error), where="model.predictor") from error
 
 
 def check_effect(overrides: Sequence[str], without: Mapping[str, str]) -> None:
