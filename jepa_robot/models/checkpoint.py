@@ -27,7 +27,7 @@ from torch import nn
 from jepa_robot.errors import CheckpointError, ContractError
 from jepa_robot.files import atomic_path
 from jepa_robot.models.ac_predictor import PredictorConfig
-from jepa_robot.models.encoder import EncoderConfig, VideoEncoder
+from jepa_robot.models.encoders import AnyEncoder, AnyEncoderConfig, VideoEncoder, build_encoder, encoder_config
 from jepa_robot.models.masked_predictor import MaskedPredictor, MaskedPredictorConfig
 from jepa_robot.models.metric_head import MetricConfig
 from jepa_robot.models.world_model import ModelConfig, WorldModel
@@ -71,7 +71,7 @@ def save(
     """Write weights and header; the old file or the new one, never half of one.
 
     Args:
-        module: `VideoEncoder` (kind "encoder") or `WorldModel` (kind "world_model").
+        module: an encoder (kind "encoder") or `WorldModel` (kind "world_model").
         recipe: plain data, one entry a training stage.
         results: plain data.
         weights: number format in the file: fp32, or fp16 at half the size. It is read back as float32, so fp16
@@ -171,7 +171,7 @@ def load(path_or_name: str | os.PathLike[str], device: str | torch.device = "cpu
     return _fill(model, path, "", device)
 
 
-def load_encoder(path_or_name: str | os.PathLike[str], device: str | torch.device = "cpu") -> tuple[VideoEncoder, dict]:
+def load_encoder(path_or_name: str | os.PathLike[str], device: str | torch.device = "cpu") -> tuple[AnyEncoder, dict]:
     """The encoder of a pretrained encoder or of a world model, and the checkpoint's header.
 
     Raises:
@@ -185,7 +185,7 @@ def load_encoder(path_or_name: str | os.PathLike[str], device: str | torch.devic
     else:
         config = model_config(header["model"], path).encoder
     with _building(path):
-        encoder = VideoEncoder(config, contract.camera.mean, contract.camera.std)
+        encoder = build_encoder(config, contract.camera.mean, contract.camera.std)
     return _fill(encoder, path, "" if header["kind"] == "encoder" else "encoder.", device), header
 
 
@@ -208,8 +208,8 @@ def load_pretrained(
     return encoder, _fill(predictor, path, f"{MASKED_PREDICTOR}.", device), header
 
 
-def _encoder_config(header: dict[str, Any], path: Path) -> EncoderConfig:
-    return _sizes(EncoderConfig, {k: v for k, v in header["model"].items() if k != MASKED_PREDICTOR}, path)
+def _encoder_config(header: dict[str, Any], path: Path) -> AnyEncoderConfig:
+    return _encoder_sizes({k: v for k, v in header["model"].items() if k != MASKED_PREDICTOR}, path)
 
 
 def model_config(data: dict[str, Any], where: object = None) -> ModelConfig:
@@ -220,7 +220,7 @@ def model_config(data: dict[str, Any], where: object = None) -> ModelConfig:
     """
     try:
         return ModelConfig(
-            encoder=_sizes(EncoderConfig, data["encoder"], where),
+            encoder=_encoder_sizes(data["encoder"], where),
             predictor=_sizes(PredictorConfig, data["predictor"], where),
             metric=None if data["metric"] is None else _sizes(MetricConfig, data["metric"], where),
         )
@@ -228,6 +228,13 @@ def model_config(data: dict[str, Any], where: object = None) -> ModelConfig:
         raise CheckpointError(f"model sizes lack {error}", where=where) from error
     except TypeError as error:
         raise CheckpointError(f"model sizes are malformed ({error})", where=where) from error
+
+
+def _encoder_sizes(data: dict[str, Any], where: object) -> AnyEncoderConfig:
+    try:
+        return encoder_config(data)
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"model sizes do not fit ({error})", where=where) from error
 
 
 def _sizes(kind: type, data: dict[str, Any], where: object) -> Any:

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from jepa_robot.errors import ConfigError, ContractError
 from jepa_robot.models.ac_predictor import ActionConditionedPredictor, PredictorConfig
 from jepa_robot.models.attention import Cache
-from jepa_robot.models.encoder import EncoderConfig, VideoEncoder
+from jepa_robot.models.encoder import EncoderConfig
+from jepa_robot.models.encoders import AnyEncoder, AnyEncoderConfig, build_encoder
 from jepa_robot.models.metric_head import MetricConfig, MetricHead
 from jepa_robot.models.standardise import Standardise
 from jepa_robot.spec import Contract, Dim
@@ -44,7 +45,7 @@ class Context:
 class ModelConfig:
     """Sizes of all parts of a `WorldModel`; ``metric`` None where it has no metric head (V-JEPA 2-AC has none)."""
 
-    encoder: EncoderConfig = EncoderConfig()
+    encoder: AnyEncoderConfig = EncoderConfig()
     predictor: PredictorConfig = PredictorConfig()
     metric: MetricConfig | None = MetricConfig()
 
@@ -69,7 +70,7 @@ class WorldModel(nn.Module):
         ContractError: the contract has no normalisation, or another image size than the encoder.
     """
 
-    def __init__(self, contract: Contract, config: ModelConfig, encoder: VideoEncoder | None = None):
+    def __init__(self, contract: Contract, config: ModelConfig, encoder: AnyEncoder | None = None):
         super().__init__()
         camera = contract.camera
         size = config.encoder.image_size
@@ -81,7 +82,7 @@ class WorldModel(nn.Module):
         if camera.mean is None or camera.std is None:
             raise ContractError(f"camera {camera.name} has no normalisation", expected="a model's contract")
         self.contract, self.config = contract, config
-        self.encoder = encoder or VideoEncoder(config.encoder, camera.mean, camera.std)
+        self.encoder = encoder or build_encoder(config.encoder, camera.mean, camera.std)
         self.predictor = ActionConditionedPredictor(
             config.predictor, config.encoder.width, config.encoder.grid, len(contract.actions), len(contract.states)
         )
