@@ -72,6 +72,7 @@ RANGES: dict[str, Range] = {
     "train.dynamics.rollout": _NOT_NEGATIVE,
     "train.dynamics.displacement": _NOT_NEGATIVE,
     "train.dynamics.metric": _NOT_NEGATIVE,
+    "model.image_size": _NOT_NEGATIVE,
     "model.encoder.mlp_ratio": _POSITIVE,
     "model.encoder.depth": _POSITIVE,
     "model.masked_predictor.depth": _POSITIVE,

@@ -22,10 +22,11 @@ def command(overrides: tuple[str, ...]) -> None:
     from omegaconf import OmegaConf
 
     from jepa_robot.cli.config import compose
-    from jepa_robot.cli.training import check_effect, check_heads, data_paths, prepare, recipe_entry, settings
+    from jepa_robot.cli.training import (
+        check_effect, check_heads, data_paths, predictor_config, prepare, recipe_entry, settings,
+    )
     from jepa_robot.errors import ConfigError
     from jepa_robot.models import ModelConfig, WorldModel, load, load_encoder, read_metadata
-    from jepa_robot.models.ac_predictor import PredictorConfig
     from jepa_robot.models.checkpoint import resolve, save
     from jepa_robot.models.metric_head import MetricConfig
     from jepa_robot.runtime import device_of
@@ -52,30 +53,34 @@ def command(overrides: tuple[str, ...]) -> None:
     if config.start is not None:
         check_effect(overrides, {"model": "start=CKPT has sizes of its own"})
     check_effect(overrides, {
-        "model.encoder": "the encoder's sizes are its checkpoint's", "model.masked_predictor": "`pretrain` makes that part",
+        "model.encoder": "the encoder's sizes are its checkpoint's", "model.image_size": "it is the encoder's",
+        "model.masked_predictor": "`pretrain` makes that part",
     })
     check_heads(config, "predictor")
     data = prepare(config)
     torch.manual_seed(config.seed)
     source = config.encoder or config.start
     header = read_metadata(source)
-    mend = "train on data of the same task and cameras"
+    known = Contract.from_dict(header["contract"], source)
+    known.require(
+        data.recorded, str(source), ", ".join(data_paths(config)),
+        "train on data of the same task and cameras" if known.task is not None
+        else f"scale the data's pictures: source.image_size={known.camera.height}",
+    )
     if config.start is not None:
         model = load(source)
-        model.contract.require(data.recorded, str(source), ", ".join(data_paths(config)), mend)
+        if model.metric_head is None:
+            raise ConfigError("has no metric head to go on training", where=f"start={source}", mend="take its encoder")
         model.train().requires_grad_(True)
     else:
         encoder, _ = load_encoder(source)
-        known = Contract.from_dict(header["contract"], source)
-        known.require(data.recorded, str(source), ", ".join(data_paths(config)), mend)
         # The encoder keeps seeing pixels normalised as in its pretraining, whatever this data's own statistics.
-        contract = dataclasses.replace(data.contract, cameras=known.cameras)
+        camera = dataclasses.replace(data.contract.camera, mean=known.camera.mean, std=known.camera.std)
+        contract = dataclasses.replace(data.contract, cameras=(camera, *data.contract.cameras[1:]))
         model = WorldModel(contract, ModelConfig(
-            encoder.config,
-            PredictorConfig(**config.model.predictor),
+            encoder.config, predictor_config(config),
             MetricConfig(dims=int(contract.measured_states().sum()), **config.model.metric),
-        ))
-        model.encoder.load_state_dict(encoder.state_dict())
+        ), encoder)
     longest = model.config.predictor.max_frames
     if config.train.frames - 1 > longest:
         raise ConfigError(
