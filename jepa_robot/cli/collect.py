@@ -31,7 +31,7 @@ FEW_MOVES = 0.05
 @click.option("--task", required=True, help="Task to record, e.g. panda_reach, or MODULE:ID of one of yours.")
 @click.option("--episodes", type=click.IntRange(min=1), required=True, help="Episodes that the file shall hold.")
 @click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), required=True, help="HDF5 file.")
-@click.option("--steps", type=click.IntRange(min=1), default=30, show_default=True, help="Actions in an episode.")
+@click.option("--steps", type=click.IntRange(1, 100_000), default=30, show_default=True, help="Actions in an episode.")
 @click.option("--seed", type=SEED, default=0, show_default=True, help="Seed of all episodes.")
 @click.option(
     "--workers",

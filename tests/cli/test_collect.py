@@ -125,6 +125,7 @@ def test_another_command_on_the_file(recorded, call, changed, message):
         ({"mix": "expert=nan"}, "--mix: 'expert=nan' is no share"),
         ({"mix": "expert=0.5,expert=0.5"}, "--mix: 'expert=0.5' is no share"),
         ({"steps": 0}, "--steps"),
+        ({"steps": 100_001}, "--steps"),  # an episode is held in memory until it is whole
         ({"episodes": 0}, "--episodes"),
         ({"compression": "zip"}, "--compression"),
         ({"workers": 0}, "--workers: is '0'; expected a number from 1 on, ray, or ray:N"),
