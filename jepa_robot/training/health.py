@@ -1,13 +1,15 @@
-"""Is a representation alive? Standard deviation, effective rank, and linear probes."""
+"""Is a representation alive? Effective rank, dead dimensions, and linear probes."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 CONSTANT = 1e-12  # a target's variance at or below it is rounding
+DEAD = 0.01  # of the latents' root mean square: a dimension that varies less says nothing
 
 
 def effective_rank(x: Tensor) -> float:
@@ -23,6 +25,17 @@ def effective_rank(x: Tensor) -> float:
     return float(torch.exp(-(p * p.clamp_min(1e-12).log()).sum()))
 
 
+def dead_dims(latents: Tensor) -> float:
+    """Share of the D dimensions of latents [n, N, D] that hardly vary from frame to frame in any patch.
+
+    A dimension's standard deviation over the n frames, root mean square over the N patches, is then below `DEAD`
+    of the latents' root mean square.
+    """
+    spread = latents.std(0).square().mean(0).sqrt()
+    scale = torch.linalg.vector_norm(latents) / latents.numel() ** 0.5
+    return float((spread < DEAD * scale).float().mean())
+
+
 @dataclass(frozen=True)
 class Probe:
     """A linear read-out: R2 and root-mean-square error of each target dimension, on held-out samples."""
@@ -32,18 +45,30 @@ class Probe:
 
 
 def linear_probe(
-    train_x: Tensor, train_y: Tensor, valid_x: Tensor, valid_y: Tensor, ridges: tuple[float, ...] = (1e-3, 1e-1, 10.0)
+    train_x: Tensor,
+    train_y: Tensor,
+    valid_x: Tensor,
+    valid_y: Tensor,
+    ridges: tuple[float, ...] = (1e-3, 1e-1, 10.0),
+    groups: Sequence[int] = (),
 ) -> Probe:
     """Ridge regression from features [n, d] to targets [n, p], n at least 2; figures on the held-out samples.
 
     Of ``ridges`` (relative to n) the one is taken that does best on the last fifth of the training samples
     (whole episodes, mostly, where samples are in recorded order); it is then fitted to all of them. The
     held-out samples have no say in it. A target that is constant there has R2 0.
+
+    Args:
+        groups: numbers of neighbouring targets that choose a ridge together; all of them unless given.
     """
     cut = len(train_x) - max(1, len(train_x) // 5)
     tried = _ridge(train_x[:cut], train_y[:cut], train_x[cut:], ridges)
-    scores = torch.stack([_r2(predicted, train_y[cut:]).mean() for predicted in tried])
-    predicted = _ridge(train_x, train_y, valid_x, (ridges[int(scores.argmax())],))[0]
+    scores = torch.stack([_r2(predicted, train_y[cut:]) for predicted in tried])  # [ridges, p]
+    parts = scores.split(list(groups) or [scores.shape[1]], dim=1)
+    best = [int(part.mean(1).argmax()) for part in parts for _ in range(part.shape[1])]  # [p]
+    chosen = sorted(set(best))
+    fitted = torch.stack(_ridge(train_x, train_y, valid_x, tuple(ridges[i] for i in chosen)))
+    predicted = fitted[[chosen.index(i) for i in best], :, range(len(best))].T
     rmse = (predicted - valid_y.double()).square().mean(0).sqrt()
     return Probe(_r2(predicted, valid_y).tolist(), rmse.tolist())
 

@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from jepa_robot.errors import OutputError, TrainingError
 from jepa_robot.files import atomic_path
+from jepa_robot.training.collapse import CollapseWatch
 
 logger = logging.getLogger(__name__)
 
@@ -27,13 +28,22 @@ LOG_FILE = "log.jsonl"
 
 
 class Stage(Protocol):
-    """What is trained. One object holds modules, optimizer and data."""
+    """What is trained. One object holds modules, optimizer and data.
+
+    Attributes:
+        against_collapse: what a user can change if the encoder collapses.
+    """
+
+    against_collapse: str
 
     def step(self, index: int, steps: int) -> dict[str, float]:
         """One optimisation step; returns numbers to log. ``loss`` is among them."""
 
     def evaluate(self) -> dict[str, float]:
-        """Figures on held-out episodes."""
+        """Figures on held-out episodes; ``latent_std`` and ``effective_rank`` among them if an encoder is trained."""
+
+    def baselines(self) -> dict[str, float]:
+        """What those figures are to be compared with, besides what they are before the first step."""
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that `load_state_dict` needs to go on exactly here."""
@@ -52,19 +62,25 @@ def run(
     """Train for ``steps`` steps in folder ``out``, going on where an earlier run with the same settings stopped.
 
     Averages of the logged numbers and the held-out figures go to ``out/log.jsonl`` every
-    ``evaluate_every`` steps; ``out/state.pt`` is renewed every ``save_minutes`` and when interrupted.
+    ``evaluate_every`` steps, figures and baselines also before the first one; ``out/state.pt`` is renewed every
+    ``save_minutes`` and when interrupted.
 
     Returns:
         {"seconds": time spent training over all runs, "figures": the last held-out figures}.
 
     Raises:
         OutputError: the folder holds a run with other settings, or cannot be written.
-        TrainingError: the loss is not a number any more.
+        TrainingError: the loss is not a number any more, or the encoder has collapsed; state.pt is that of before.
     """
-    first, seconds, figures = _resume(stage, out, settings)
-    if first >= steps:  # stopped after the last step, perhaps before its figures
-        figures = stage.evaluate()
+    watch = CollapseWatch(stage.against_collapse)
+    first, seconds, figures = _resume(stage, out, settings, watch)
     started = saved = time.monotonic()
+    if not figures:  # a new run
+        figures = stage.evaluate()
+        watch.begin(figures)
+        _log(out, {"step": 0, "seconds": 0.0, **figures, **stage.baselines()})
+    elif first >= steps:  # stopped after the last step, perhaps before its figures
+        figures = stage.evaluate()
     sums: dict[str, float] = {}
     count = 0
 
@@ -74,6 +90,7 @@ def run(
             "seconds": seconds + time.monotonic() - started,
             "settings": json.dumps(settings),
             "figures": figures,
+            "watch": watch.state_dict(),
             "stage": stage.state_dict(),
         }
         with atomic_path(out / STATE_FILE) as temporary:
@@ -105,6 +122,7 @@ def run(
                     **figures,
                 }
                 _log(out, row)
+                watch.look(figures, done, out)
                 sums, count = {}, 0
             if last or time.monotonic() - saved > 60 * save_minutes:
                 save(done)
@@ -133,7 +151,9 @@ def _uninterrupted() -> Iterator[None]:
         signal.raise_signal(held[0])
 
 
-def _resume(stage: Stage, out: Path, settings: dict[str, Any]) -> tuple[int, float, dict[str, float]]:
+def _resume(
+    stage: Stage, out: Path, settings: dict[str, Any], watch: CollapseWatch
+) -> tuple[int, float, dict[str, float]]:
     path = out / STATE_FILE
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -145,6 +165,7 @@ def _resume(stage: Stage, out: Path, settings: dict[str, Any]) -> tuple[int, flo
         state = torch.load(path, map_location="cpu", weights_only=True)
         earlier = json.loads(state["settings"])
         step, seconds, figures, parts = (state[key] for key in ("step", "seconds", "figures", "stage"))
+        watch.load_state_dict(state["watch"])
     except Exception as error:  # torch raises many kinds for a damaged file
         raise OutputError(f"cannot be read ({error})", where=path, mend="delete it to start over") from error
     before, now = _leaves(earlier), _leaves(settings)

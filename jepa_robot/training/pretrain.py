@@ -26,7 +26,7 @@ from jepa_robot.training import losses
 from jepa_robot.training.masks import MaskConfig, Masks, sample_masks
 from jepa_robot.training.optim import adamw, ema_update
 from jepa_robot.training.phases import Phase, phase_at, resized
-from jepa_robot.training.probes import representation_figures
+from jepa_robot.training.probes import pixel_figures, prefixed, representation_figures
 from jepa_robot.training.schedules import cosine, linear, warmup_constant_decay
 from jepa_robot.training.sigreg import directions, sigreg
 from jepa_robot.training.summary import DIMS, FrameSummary, SummaryConfig
@@ -129,6 +129,9 @@ class PretrainStage:
         self.data, self.train, self.valid, self.loader = data, train, valid, loader
         self.encoder = VideoEncoder(encoder_config, contract.camera.mean, contract.camera.std).to(device)
         own = config.target == "encoder"
+        self.against_collapse = "raise train.variance and train.covariance, or train.gaussian, lower train.lr, or " + (
+            "hold the targets (train.target=teacher)" if own else "let the teacher follow more slowly (train.momentum)"
+        )
         self.teacher = self.encoder if own else copy.deepcopy(self.encoder).requires_grad_(False)
         self.predictor = MaskedPredictor(encoder_config.width, predictor_config).to(device)
         self.summary = FrameSummary(encoder_config.tokens, encoder_config.width, config.summary, seed).to(device)
@@ -232,6 +235,10 @@ class PretrainStage:
             "valid_masked": float(error),
             **representation_figures(self.teacher, self.data, self.train, self.valid),
         }
+
+    def baselines(self) -> dict[str, float]:
+        """Raw pixels; before the first step, the encoder itself has random weights."""
+        return prefixed("pixels", pixel_figures(self.data, self.train, self.valid))
 
     def _parts(self) -> dict[str, Any]:
         names = ("encoder", "teacher", "predictor", "summary", "optimizer", "batches")

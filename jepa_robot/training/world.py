@@ -24,7 +24,7 @@ from jepa_robot.training.dynamics import (
 )
 from jepa_robot.training.latents import LatentStore
 from jepa_robot.training.optim import adamw
-from jepa_robot.training.probes import probe_frames, representation_figures
+from jepa_robot.training.probes import pixel_figures, prefixed, probe_frames, representation_figures, untrained
 from jepa_robot.training.schedules import warmup_constant_decay
 from jepa_robot.training.summary import FrameSummary, SummaryConfig
 
@@ -67,6 +67,11 @@ class WorldStage:
         train, valid: episode indices.
         store: for the latents of a frozen encoder.
     """
+
+    against_collapse = (
+        "raise train.variance and train.covariance, lower train.lr or train.encoder_lr, or hold the targets "
+        "(train.dynamics.stop_gradient=true)"
+    )
 
     def __init__(
         self,
@@ -142,6 +147,14 @@ class WorldStage:
         if self.config.joint:
             figures |= representation_figures(self.model.encoder, self.data, self.train, self.valid)
         return figures
+
+    def baselines(self) -> dict[str, float]:
+        """In the joint stage: random weights and raw pixels; before the first step it has the encoder it was given."""
+        if not self.config.joint:
+            return {}
+        episodes = self.data, self.train, self.valid
+        random = representation_figures(untrained(self.model.encoder, self.seed), *episodes)
+        return prefixed("random", random) | prefixed("pixels", pixel_figures(*episodes))
 
     def calibrate(self) -> None:
         """After training: measure the error that the metric space is scaled by, on held-out episodes."""

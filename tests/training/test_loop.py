@@ -18,6 +18,8 @@ SETTINGS = {"seed": 0, "train": {"lr": 0.1}}
 class Walk:
     """Adds each step's number to its weight; remembers which steps it has done."""
 
+    against_collapse = "walk elsewhere"
+
     def __init__(self, on_step=None, on_evaluate=None):
         self.weight = torch.zeros(2)
         self.done = []
@@ -33,6 +35,9 @@ class Walk:
         if self.on_evaluate:
             self.on_evaluate(self.done)
         return {"valid": float(self.weight[0])}
+
+    def baselines(self):
+        return {"other_valid": -1.0}
 
     def state_dict(self):
         return {"weight": self.weight, "done": list(self.done)}
@@ -60,7 +65,7 @@ def interrupt(_=None):
 
 def test_log_averages_the_numbers_since_the_row_before(tmp_path):
     outcome = run(Walk(), tmp_path / "new" / "folder")
-    found = rows(tmp_path / "new" / "folder")
+    found = rows(tmp_path / "new" / "folder")[1:]
     assert [row["step"] for row in found] == [4, 8, 10]
     assert [row["loss"] for row in found] == [1.5, 5.5, 8.5]
     assert [row["twice"] for row in found] == [3, 11, 17]
@@ -68,11 +73,17 @@ def test_log_averages_the_numbers_since_the_row_before(tmp_path):
     assert outcome["figures"] == {"valid": 45.0} and outcome["seconds"] >= 0
 
 
+def test_figures_and_baselines_before_the_first_step(tmp_path):
+    run(Walk(), tmp_path)
+    assert rows(tmp_path)[0] == {"step": 0, "seconds": 0.0, "valid": 0.0, "other_valid": -1.0}
+    assert not any("other_valid" in row for row in rows(tmp_path)[1:])
+
+
 def test_a_finished_run_does_no_further_step(tmp_path):
     run(Walk(), tmp_path)
     again = Walk()
     assert run(again, tmp_path)["figures"] == {"valid": 45.0}
-    assert again.done == list(range(10)) and len(rows(tmp_path)) == 3
+    assert again.done == list(range(10)) and len(rows(tmp_path)) == 4
 
 
 def test_saved_every_so_often(tmp_path):
@@ -120,8 +131,7 @@ def test_interrupted_in_the_last_evaluation_still_gets_its_figures(tmp_path):
 
 
 def test_interrupted_before_the_first_step(tmp_path, monkeypatch):
-    class Bar:
-        def __init__(self, *_, **__): ...
+    class Bar(loop.tqdm):
 
         def __iter__(self):
             raise KeyboardInterrupt

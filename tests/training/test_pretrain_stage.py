@@ -183,7 +183,8 @@ def test_evaluate_is_repeatable_and_changes_nothing(pretrain_stage):
     first = stage.evaluate()
     assert first == stage.evaluate()
     assert_same_state(stage.state_dict(), before)
-    assert {"valid_masked", "latent_std", "effective_rank", "r2_x", "r2_y", "rmse_x", "rmse_y"} == set(first)
+    probes = {"mean_r2_effector", "r2_x", "r2_y", "rmse_x", "rmse_y"}
+    assert {"valid_masked", "latent_std", "effective_rank", "dead_dims", *probes} == set(first)
 
 
 def test_figures_are_of_the_teacher_on_held_out_episodes(pretrain_stage, arrays):
