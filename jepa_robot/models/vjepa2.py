@@ -7,6 +7,7 @@ tensor of a source is read once or named as left out, and every tensor of ours h
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -14,7 +15,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from jepa_robot.models.encoder import TUBELET
 from jepa_robot.models.rope import paired_order
+
+Shape = tuple[int, ...]
 
 PREFIXES = ("module.", "backbone.")  # what training in parallel and wrappers put before a name
 STALE = ("pos_embed", "predictor_pos_embed")  # of before the rotary positions; nothing reads them
@@ -42,10 +46,12 @@ class Origin:
     Attributes:
         sources: names of the tensors that it is made of.
         make: those tensors, in order -> ours.
+        shape: the shape of ours -> that of each of those.
     """
 
     sources: tuple[str, ...]
     make: Callable[..., Tensor]
+    shape: Callable[[Shape], Shape]
 
 
 @dataclass
@@ -63,7 +69,7 @@ class Plan:
     missing: list[str] = field(default_factory=list)
 
     def tensors(self, source: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Our tensors, float32, one after the other."""
+        """Our tensors, float32; those that need no change are the source's memory."""
         return {
             name: origin.make(*(source[s] for s in origin.sources)).float().contiguous()
             for name, origin in self.origins.items()
@@ -78,9 +84,9 @@ def bare(name: str) -> str:
 
 
 def depth(names: Iterable[str], stem: str) -> int:
-    """Number of blocks ``STEM.0``, ``STEM.1``, ...: the highest index and one."""
-    found = [int(m[1]) for name in names if (m := re.match(rf"{re.escape(stem)}\.(\d+)\.", name))]
-    return max(found, default=-1) + 1
+    """Number of blocks ``STEM.0``, ``STEM.1``, ...: the highest index and one, at most as many as there are tensors."""
+    found = [int(m[1]) for name in names if (m := re.match(rf"{re.escape(stem)}\.(\d{{1,9}})\.", name))]
+    return min(max(found, default=-1) + 1, len(found))
 
 
 def plan_encoder(names: Iterable[str], heads: int, head_dim: int) -> Plan:
@@ -93,7 +99,8 @@ def plan_masked_predictor(names: Iterable[str], heads: int, head_dim: int) -> Pl
     names = list(names)
     planner = _Planner(names, heads, head_dim).network(_PREDICTOR, "predictor_blocks", _BLOCK)
     count = max(1, sum(re.fullmatch(r"mask_tokens\.\d+", name) is not None for name in names))
-    planner.take("mask_tokens", [f"mask_tokens.{i}" for i in range(count)], lambda *t: torch.cat(t).flatten(1))
+    tokens = [f"mask_tokens.{i}" for i in range(count)]
+    planner.take("mask_tokens", tokens, lambda *t: torch.cat(t).flatten(1), lambda shape: (1, 1, shape[1]))
     return planner.done()
 
 
@@ -116,7 +123,7 @@ def plan_hf_encoder(names: Iterable[str], heads: int, head_dim: int) -> Plan:
 def plan_hf_predictor(names: Iterable[str], heads: int, head_dim: int) -> Plan:
     """The masked predictor of a Hugging Face folder, of names that start with ``predictor.``."""
     planner = _Planner(names, heads, head_dim).network(_HF_PREDICTOR, "predictor.layer", _HF_BLOCK)
-    planner.take("mask_tokens", ["predictor.embeddings.mask_tokens"], lambda t: t.flatten(1))
+    planner.take("mask_tokens", ["predictor.embeddings.mask_tokens"], lambda t: t.flatten(1), _mask_tokens)
     return planner.done()
 
 
@@ -134,16 +141,23 @@ class _Planner:
         self.heads, self.order = heads, paired_order(head_dim)
         self.plan = Plan()
 
-    def take(self, ours: str, theirs: list[str], make: Callable[..., Tensor] = lambda t: t) -> None:
+    def take(
+        self,
+        ours: str,
+        theirs: list[str],
+        make: Callable[..., Tensor] = lambda t: t,
+        shape: Callable[[Shape], Shape] = lambda s: s,
+    ) -> None:
         self.plan.missing += [name for name in theirs if name not in self.left]
         for name in theirs:
             self.left.pop(name, None)
-        self.plan.origins[ours] = Origin(tuple(theirs), make)
+        self.plan.origins[ours] = Origin(tuple(theirs), make, shape)
 
     def network(self, parts: dict[str, str], stem: str, block: dict[str, str]) -> _Planner:
         """Parts that stand once, and the blocks ``STEM.i``."""
         for ours, theirs in parts.items():
-            self.take(f"{ours}.weight", [f"{theirs}.weight"], _matrix if ours == "patch_embed" else lambda t: t)
+            how = (_matrix, _kernel) if ours == "patch_embed" else ()
+            self.take(f"{ours}.weight", [f"{theirs}.weight"], *how)
             self.take(f"{ours}.bias", [f"{theirs}.bias"])
         for i in range(max(1, depth(self.names, stem))):
             for kind in ("weight", "bias"):
@@ -152,7 +166,7 @@ class _Planner:
                 theirs = f"{stem}.{i}.attn.qkv.{kind}"
                 split = [f"{stem}.{i}.attention.{part}.{kind}" for part in ("query", "key", "value")]
                 if block is _HF_BLOCK:
-                    self.take(f"blocks.{i}.attn.qkv.{kind}", split, lambda *qkv: self._reordered(torch.cat(qkv)))
+                    self.take(f"blocks.{i}.attn.qkv.{kind}", split, self._joined, _third)
                 else:
                     self.take(f"blocks.{i}.attn.qkv.{kind}", [theirs], self._reordered)
         return self
@@ -165,6 +179,25 @@ class _Planner:
         """[3 * width, ...] with every head's queries and keys in the order that our rotation has."""
         parts = qkv.unflatten(0, (3, self.heads, -1))
         return torch.cat([parts[:2][:, :, self.order], parts[2:]]).flatten(0, 2)
+
+
+    def _joined(self, *qkv: Tensor) -> Tensor:
+        return self._reordered(torch.cat(qkv))
+
+
+def _third(shape: Shape) -> Shape:
+    return shape[0] // 3, *shape[1:]
+
+
+def _mask_tokens(shape: Shape) -> Shape:
+    """[n, width] -> [n, 1, 1, width]."""
+    return shape[0], 1, 1, shape[1]
+
+
+def _kernel(shape: Shape) -> Shape:
+    """[width, 3 * 2 * p * p] -> [width, 3, 2, p, p]."""
+    patch = math.isqrt(shape[1] // (3 * TUBELET))
+    return shape[0], 3, TUBELET, patch, patch
 
 
 def _matrix(kernel: Tensor) -> Tensor:
