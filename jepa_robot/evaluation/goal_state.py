@@ -5,8 +5,10 @@ A JSON file holds the state as ``env.unwrapped.state()`` gives it, an object who
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -54,8 +56,9 @@ def read_state(path: str | os.PathLike[str]) -> tuple[dict[str, Any], str | None
 _KINDS = {list: "a list", str: "a text", bool: "a truth value", type(None): "nothing"}
 
 
-def save_state(state: dict[str, Any], path: str | os.PathLike[str]) -> None:
-    """Write a state as `read_state` reads it.
+@contextlib.contextmanager
+def saving_state(state: dict[str, Any], path: str | os.PathLike[str]) -> Iterator[None]:
+    """Write a state as `read_state` reads it, which is there once the block succeeds.
 
     Raises:
         OutputError: the file cannot be written.
@@ -63,6 +66,7 @@ def save_state(state: dict[str, Any], path: str | os.PathLike[str]) -> None:
     text = json.dumps(state) + "\n"
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+        yield
 
 
 def factors_of(state: dict[str, Any]) -> tuple[str, ...]:

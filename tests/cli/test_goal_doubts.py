@@ -91,3 +91,12 @@ def test_the_agent_of_push_t_inside_the_block_cannot_be(call):
         state = task.env.state_at((256.0, 215.0, 256.0, 200.0, 0.0))
     Path("g.json").write_text(json.dumps(state))
     assert_refused(drawn(call, "g.json"), "agent and bar are ", " cm inside each other")
+
+
+def test_picture_and_state_are_written_together_or_not_at_all(call, goal, tmp_path):
+    Path("g.json").write_text(json.dumps(goal))
+    Path("file").touch()
+    for output, state in (("g.png", "file/s.json"), ("file/g.png", "s.json")):
+        outcome = call("goal", "--state", "g.json", "-o", output, "--save-state", state, "--image-size", 16)
+        assert_refused(outcome, "file/", "cannot be written")
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "g.json"]

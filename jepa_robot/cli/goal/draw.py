@@ -83,11 +83,13 @@ def draw(request: Request, output: Path | None, save_state: Path | None, force: 
         _require_absent(output, force)
     if save_state is not None and picture.state is None:
         raise GoalError("has no state to save", where=drawn.story, mend="leave --save-state out; " + drawn.notes[0])
-    picture.save(output)
-    if save_state is not None:
-        from jepa_robot.evaluation.goal_state import save_state as write_state
+    if save_state is None:
+        picture.save(output)
+    else:
+        from jepa_robot.evaluation.goal_state import saving_state
 
-        write_state(picture.state, save_state)
+        with saving_state(picture.state, save_state):
+            picture.save(output)
     _report(request, drawn, output, save_state, as_json)
     return 0
 
