@@ -40,7 +40,7 @@ def _lines(path: str, size: int, contract: Contract, header: Mapping[str, Any]) 
             "checkpoint": path,
             "size": f"{size / 1e6:.1f} MB",
             "kind": header["kind"],
-            "task": contract.task,
+            "task": "any: video of all kinds" if contract.task is None else contract.task,
             "cameras": cameras,
             "rate": f"{contract.fps / contract.action_repeat:g} actions/s",
         }

@@ -18,6 +18,7 @@ def hugging_face_model(seed: int = 0) -> Any:
     """A small `VJEPA2Model` in which every weight matters."""
     import transformers
 
+    transformers.logging.disable_progress_bar()  # of writing; it would stand in what is checked
     torch.manual_seed(seed)
     model = transformers.VJEPA2Model(transformers.VJEPA2Config(
         patch_size=PATCH, crop_size=SIZE, frames_per_clip=4, hidden_size=WIDTH, num_attention_heads=HEADS,
