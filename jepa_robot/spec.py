@@ -45,7 +45,9 @@ class Dim:
     """One dimension of an action or of a proprioceptive state.
 
     ``integrates`` (actions only) names the state dimension that this action is added to: the
-    rollout moves the state by it and keeps it inside that state's bounds.
+    rollout moves the state by it and keeps it inside that state's bounds. ``composes`` (three actions or none)
+    names a state angle that is one of three: the actions' Euler angles xyz are of a rotation R(action), and
+    R(t+1) = R(action) R(t), about fixed axes.
     """
 
     name: str
@@ -54,6 +56,7 @@ class Dim:
     low: float
     high: float
     integrates: str | None = None
+    composes: str | None = None
     mean: float | None = None
     std: float | None = None
 
@@ -98,6 +101,11 @@ class Contract:
                         f"{kind} {dim.name} integrates into unknown state {dim.integrates!r}",
                         expected=f"one of {names}",
                     )
+        composed = [dim.composes for dim in self.actions if dim.composes is not None]
+        if composed and not (len(set(composed)) == len(composed) == 3 and set(composed) <= set(names)):
+            raise ContractError(
+                f"actions compose the rotation of states {composed}", expected=f"three different ones of {names}"
+            )
 
     # -- views ------------------------------------------------------------------------------
 
@@ -135,13 +143,21 @@ class Contract:
                 matrix[a, names.index(dim.integrates)] = 1.0
         return matrix
 
+    def rotation(self) -> tuple[list[int], list[int]] | None:
+        """Which three actions turn which three states, in the order of Euler angles xyz; None where none do."""
+        names = [d.name for d in self.states]
+        pairs = [(a, names.index(dim.composes)) for a, dim in enumerate(self.actions) if dim.composes is not None]
+        return ([a for a, _ in pairs], [p for _, p in pairs]) if pairs else None
+
     def measured_states(self) -> np.ndarray:
         """bool [P]: the states by which a model learns distances.
 
-        Those that actions are added to; all of them where the contract does not say what actions add to.
+        Those that actions are added to or turn; all of them where the contract does not say what actions change.
         """
-        added = self.integration_matrix().any(axis=0)
-        return added if added.any() else np.ones(len(self.states), bool)
+        changed = self.integration_matrix().any(axis=0)
+        if (rotation := self.rotation()) is not None:
+            changed[rotation[1]] = True
+        return changed if changed.any() else np.ones(len(self.states), bool)
 
     # -- text -------------------------------------------------------------------------------
 

@@ -14,7 +14,8 @@ import numpy as np
 class Dim:
     """One dimension of an action or of the proprioception, as the contract declares it.
 
-    ``integrates`` (actions only) names the proprioception that this action is added to.
+    ``integrates`` (actions only) names the proprioception that this action is added to, ``composes`` the one of its
+    three angles (Euler xyz) that goes with this one of a rotation.
     """
 
     name: str
@@ -23,6 +24,7 @@ class Dim:
     high: float
     frame: str
     integrates: str | None = None
+    composes: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         ends = {"low": round(float(self.low), 6), "high": round(float(self.high), 6)}

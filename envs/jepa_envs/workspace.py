@@ -86,9 +86,9 @@ class Workspace:
         for (name, unit), low, high, most in zip(
             [*places, *angles, ("gripper", "1")], self.low, self.high, self.bound, strict=True
         ):
-            adds = unit != "rad" or not self.tilts
             changed = name if unit == "1" else f"d{name}"
-            actions.append(Dim(changed, unit, -most, most, "base", integrates=name if adds else None))
+            effect = {"composes" if unit == "rad" and self.tilts else "integrates": name}
+            actions.append(Dim(changed, unit, -most, most, "base", **effect))
             poses.append(Dim(name, unit, low, high, "base"))
         return actions, poses
 

@@ -26,8 +26,13 @@ def table(rows: Sequence[Sequence[Any]]) -> list[str]:
 def dims(dimensions: Iterable[Dim], *more: str) -> list[str]:
     """A table of the dimensions of an action or a state, with these further attributes of theirs."""
     fields = ("name", "unit", "frame", "low", "high", *more)
-    heading = ["added to" if field == "integrates" else field for field in fields]
-    return table([heading, *([getattr(dim, field) for field in fields] for dim in dimensions)])
+    heading = ["changes" if field == "integrates" else field for field in fields]
+    return table([heading, *([_field(dim, field) for field in fields] for dim in dimensions)])
+
+
+def _field(dim: Dim, field: str) -> Any:
+    """An attribute; of what an action changes, both kinds."""
+    return dim.composes or dim.integrates if field == "integrates" else getattr(dim, field)
 
 
 def pairs(values: Mapping[str, Any]) -> list[str]:

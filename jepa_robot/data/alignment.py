@@ -162,7 +162,7 @@ class AlignmentEstimator:
         return {
             i: int(highest[i].argmax())
             for i, dim in enumerate(self._actions)
-            if p and dim.integrates is None and highest[i].max() > TARGET_CORRELATION
+            if p and dim.integrates is None and dim.composes is None and highest[i].max() > TARGET_CORRELATION
         }
 
     def _errors(self, used: np.ndarray, inputs: list[int], outputs: list[int]) -> np.ndarray:

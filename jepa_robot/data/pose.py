@@ -26,3 +26,18 @@ def pose_differences(poses: np.ndarray) -> np.ndarray:
     with np.errstate(invalid="ignore"):  # infinity less infinity
         moves = poses[1:, :3] - poses[:-1, :3]
     return np.concatenate([moves, turns], axis=1)
+
+
+def composed(turns: np.ndarray) -> np.ndarray:
+    """Turns that follow each other, in one.
+
+    Args:
+        turns: [..., n, 3], Euler angles xyz about fixed axes (radians), the first turn first.
+
+    Returns:
+        float64 [..., 3], of R(turns[n - 1]) ... R(turns[0]).
+    """
+    whole = Rotation.identity(int(np.prod(turns.shape[:-2])))
+    for k in range(turns.shape[-2]):
+        whole = Rotation.from_euler("xyz", turns[..., k, :].reshape(-1, 3)) * whole
+    return whole.as_euler("xyz").reshape(*turns.shape[:-2], 3)

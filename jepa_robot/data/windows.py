@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from jepa_robot.data.objects import Objects
+from jepa_robot.data.pose import composed
 from jepa_robot.errors import DataError
 from jepa_robot.spec import Contract
 
@@ -132,7 +133,7 @@ def repeated_contract(contract: Contract, skip: int) -> Contract:
     if skip == 1:
         return contract
     actions = tuple(
-        dataclasses.replace(dim, low=dim.low * skip, high=dim.high * skip) if dim.integrates is not None else dim
+        dataclasses.replace(dim, low=dim.low * skip, high=dim.high * skip) if dim.integrates or dim.composes else dim
         for dim in contract.actions
     )
     return dataclasses.replace(contract, actions=actions, action_repeat=contract.action_repeat * skip)
@@ -141,11 +142,14 @@ def repeated_contract(contract: Contract, skip: int) -> Contract:
 def repeated_actions(actions: np.ndarray, skip: int, contract: Contract) -> np.ndarray:
     """Actions [..., n * skip, A] -> [..., n, A]: what ``skip`` actions in a row amount to.
 
-    Displacements (dimensions that integrate into a state) add up; of every other the mean is the constant
-    action nearest to them.
+    Displacements (dimensions that integrate into a state) add up, and rotations follow each other; of every other
+    dimension the mean is the constant action nearest to them.
     """
     if skip == 1:
         return actions
     grouped = actions.reshape(*actions.shape[:-2], -1, skip, actions.shape[-1])
     adds = np.array([dim.integrates is not None for dim in contract.actions])
-    return np.where(adds, grouped.sum(-2), grouped.mean(-2)).astype(np.float32)
+    amount = np.where(adds, grouped.sum(-2), grouped.mean(-2)).astype(np.float32)
+    if (rotation := contract.rotation()) is not None:
+        amount[..., rotation[0]] = composed(grouped[..., rotation[0]])
+    return amount

@@ -18,6 +18,7 @@ from jepa_robot.models.attention import Cache
 from jepa_robot.models.encoder import EncoderConfig
 from jepa_robot.models.encoders import AnyEncoder, AnyEncoderConfig, build_encoder
 from jepa_robot.models.metric_head import MetricConfig, MetricHead
+from jepa_robot.models.rotation import compose
 from jepa_robot.models.standardise import Standardise
 from jepa_robot.spec import Contract, Dim
 
@@ -81,7 +82,7 @@ class WorldModel(nn.Module):
             )
         if camera.mean is None or camera.std is None:
             raise ContractError(f"camera {camera.name} has no normalisation", expected="a model's contract")
-        self.contract, self.config = contract, config
+        self.contract, self.config, self.rotation = contract, config, contract.rotation()
         self.encoder = encoder or build_encoder(config.encoder, camera.mean, camera.std)
         self.predictor = ActionConditionedPredictor(
             config.predictor, config.encoder.width, config.encoder.grid, len(contract.actions), len(contract.states)
@@ -142,9 +143,13 @@ class WorldModel(nn.Module):
         return F.layer_norm((start + self.standardise.std * output).float(), latents.shape[-1:])
 
     def advance(self, state: Tensor, action: Tensor) -> Tensor:
-        """States after an action by the contract's integration: [..., P], [..., A] -> [..., P], inside the bounds."""
+        """States after an action as the contract says: [..., P], [..., A] -> [..., P], inside the bounds."""
         moved = (action[..., None] * self.integration).sum(-2)  # not a matrix product: autocast would round it to bf16
-        return torch.clamp(state + moved, self.state_low, self.state_high)
+        moved = state + moved
+        if self.rotation is not None:
+            actions, states = self.rotation
+            moved[..., states] = compose(action[..., actions], state[..., states])
+        return torch.clamp(moved, self.state_low, self.state_high)
 
     def context(
         self, latents: Tensor, states: Tensor, actions: Tensor, extrinsics: Tensor | None = None

@@ -7,7 +7,7 @@ from math import cos, pi, sin
 import numpy as np
 import pytest
 
-from jepa_robot.data.pose import pose_differences
+from jepa_robot.data.pose import composed, pose_differences
 
 
 def rotation(roll: float, pitch: float, yaw: float) -> np.ndarray:
@@ -59,3 +59,13 @@ def test_not_a_number_stays_where_it_is():
 
 def test_one_pose_has_no_difference():
     assert pose_differences(np.zeros((1, 6))).shape == (0, 6)
+
+
+def test_turns_in_a_row_are_one_product():
+    turns = np.random.default_rng(1).uniform(-1, 1, (4, 2, 3, 3))  # 4 x 2 rows of three turns
+    whole = composed(turns)
+    assert whole.shape == (4, 2, 3)
+    for i in range(4):
+        for j in range(2):
+            first, second, third = (rotation(*turn) for turn in turns[i, j])
+            np.testing.assert_allclose(rotation(*whole[i, j]), third @ second @ first, atol=1e-12)

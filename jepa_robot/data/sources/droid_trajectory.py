@@ -26,10 +26,10 @@ STATES = {
     GRIPPER: (("gripper", "1", "base"),),
     "joint_positions": tuple((f"joint_{i}", "rad", "joint") for i in range(1, 8)),
 }
-# (name, unit, state that it is added to): rotations are composed, so no angle is the sum of its differences.
+# (name, unit, state that it changes): rotations are composed, so no angle is the sum of its differences.
 ACTIONS = (
     *((f"d{name}", "m", name) for name in "xyz"),
-    *((f"d{name}", "rad", None) for name in _ANGLES),
+    *((f"d{name}", "rad", name) for name in _ANGLES),
     ("dgripper", "1", "gripper"),
 )
 # Bounds that are known beforehand, widened where the data pass them. The others are the data's.
@@ -106,10 +106,15 @@ def dims_of(
         known_low, known_high = _KNOWN.get(name, (lo, hi))
         of_states.append(Dim(name, unit, frame, float(min(lo, known_low)), float(max(hi, known_high))))
     of_actions = tuple(
-        Dim(name, unit, "base", float(lo), float(hi), integrates=state if state in names else None)
+        Dim(name, unit, "base", float(lo), float(hi), **_effect(unit, state if state in names else None))
         for (name, unit, state), lo, hi in zip(ACTIONS, low[len(states) :], high[len(states) :])
     )
     return of_actions, tuple(of_states)
+
+
+def _effect(unit: str, state: str | None) -> dict[str, str | None]:
+    """What an action does to the state of this name."""
+    return {"composes" if unit == "rad" else "integrates": state}
 
 
 def _video(root: Path, episode: str, metadata: Path, camera: str) -> Path:
