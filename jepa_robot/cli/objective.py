@@ -96,7 +96,7 @@ def _phases(given: list[Any], sizes: EncoderConfig) -> tuple[Phase, ...]:
         if not isinstance(size, int) or size % sizes.patch_size or not 0 < size <= sizes.image_size:
             raise ConfigError(
                 f"has image_size {size!r}", where=where,
-                expected=f"a multiple of the patch size {sizes.patch_size}, at most the data's {sizes.image_size} pixels",
+                expected=f"a multiple of the patch size {sizes.patch_size}, at most the data's {sizes.image_size} px",
             )
     total = sum(phase.share for phase in phases)
     if total >= 1:

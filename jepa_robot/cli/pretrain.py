@@ -14,8 +14,8 @@ def command(overrides: tuple[str, ...]) -> None:
 
     OVERRIDES are KEY=VALUE settings: data=FILE.h5 (required), out=FOLDER, seed=0, train.steps=3000,
     model.encoder.depth=4, ... train=NAME chooses the objective: masked (default), vjepa2, vjepa, ijepa, cjepa or
-    sigreg. The run's folder gets encoder.safetensors; an interrupted run goes on
-    where it stopped when the same command is given again.
+    sigreg. The run's folder gets encoder.safetensors; an interrupted run goes on where it stopped when the
+    same command is given again.
     """
     from jepa_robot.cli.config import compose
     from jepa_robot.cli.objective import LOOP, pretrain_config

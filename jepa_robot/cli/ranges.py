@@ -76,6 +76,7 @@ RANGES: dict[str, Range] = {
     "model.encoder.mlp_ratio": _POSITIVE,
     "model.encoder.depth": _POSITIVE,
     "model.masked_predictor.depth": _POSITIVE,
+    "model.masked_predictor.mask_tokens": _POSITIVE,
     "model.predictor.depth": _POSITIVE,
     "model.metric.hidden": _POSITIVE,
 }

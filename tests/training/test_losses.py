@@ -37,7 +37,8 @@ def test_masked_latent(exponent):
             weight += float(weights[b, m])
     assert float(losses.masked_latent(predicted, target, weights, exponent)) == pytest.approx(total / weight, rel=1e-5)
     expected = float(((predicted - target).abs() ** exponent).mean())
-    assert float(losses.masked_latent(predicted, target, torch.ones(2, 5), exponent)) == pytest.approx(expected, rel=1e-5)
+    found = losses.masked_latent(predicted, target, torch.ones(2, 5), exponent)
+    assert float(found) == pytest.approx(expected, rel=1e-5)
 
 
 # Latents whose every number is the frame's index: the error of a prediction counts how many frames it is off.

@@ -71,6 +71,15 @@ def test_all_masks_count_alike(pretrain_stage):
     assert together == pytest.approx(np.mean(alone), rel=1e-6) and alone[0] != pytest.approx(alone[1])
 
 
+@pytest.mark.parametrize(("per_step", "expected"), [("turn", [0, 1, 0]), ("all", [0, 1] * 3)])
+def test_every_kind_of_mask_has_its_token(pretrain_stage, per_step, expected):
+    stage, used = pretrain_stage(**PLAIN, masks_per_step=per_step), []
+    stage.predictor.register_forward_pre_hook(lambda _, inputs: used.append(inputs[3]))
+    for index in range(3):
+        stage.step(index, 10)
+    assert used == expected
+
+
 def test_target_blocks_are_predicted_one_by_one_from_single_frames(pretrain_stage):
     """The squared error of each target, none of which sees another; targets are frames as the encoder encodes them."""
     stage = pretrain_stage(**IJEPA)
