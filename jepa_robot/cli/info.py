@@ -1,4 +1,4 @@
-"""``jepa-robot info``: what a checkpoint was made from and what it reaches."""
+"""``jepa-robot info``: what a checkpoint was made from and what it reaches, or what a preset takes."""
 
 from __future__ import annotations
 
@@ -14,13 +14,26 @@ from jepa_robot.spec import Contract
 
 
 @click.command("info")
-@click.argument("checkpoint", default="panda_reach")
+@click.argument("arguments", nargs=-1, metavar="[CHECKPOINT | KEY=VALUE...]")
+@click.option("--preset", help="Print what this preset of the group `model` takes, e.g. vitl_256.")
 @json_option
-def command(checkpoint: str, as_json: bool) -> None:
-    """Print what CHECKPOINT was trained on and what it reaches.
+def command(arguments: tuple[str, ...], preset: str | None, as_json: bool) -> None:
+    """Print what CHECKPOINT was trained on and what it reaches, or what a preset takes.
 
     CHECKPOINT is a .safetensors file, or the name of one that comes with the package (default: panda_reach).
+
+    With --preset: parameters, arithmetic and memory of each network of these sizes, without making them; KEY=VALUE
+    changes the preset (model.encoder.depth=20) and what else sizes depend on (actions=4 states=4).
     """
+    if preset is not None:
+        from jepa_robot.cli.preset import read_preset  # loads torch
+
+        found = read_preset(preset, arguments)
+        click.echo(json.dumps(found.facts()) if as_json else "\n".join(found.lines()))
+        return
+    if len(arguments) > 1:
+        raise click.UsageError(f"got {len(arguments)} checkpoints; expected one", click.get_current_context())
+    checkpoint = arguments[0] if arguments else "panda_reach"
     from jepa_robot.models.checkpoint import read_metadata, resolve  # loads torch
 
     path = resolve(checkpoint)

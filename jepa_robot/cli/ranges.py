@@ -72,6 +72,8 @@ RANGES: dict[str, Range] = {
     "train.dynamics.rollout": _NOT_NEGATIVE,
     "train.dynamics.displacement": _NOT_NEGATIVE,
     "train.dynamics.metric": _NOT_NEGATIVE,
+    "actions": _POSITIVE,
+    "states": _POSITIVE,
     "model.image_size": _NOT_NEGATIVE,
     "model.encoder.mlp_ratio": _POSITIVE,
     "model.encoder.depth": _POSITIVE,
