@@ -21,6 +21,7 @@ import numpy as np
 from jepa_robot.errors import ContractError
 
 FORMAT = "jepa_robot.contract/1"
+ANY_CAMERA = "any"  # of encoders of pictures of all kinds
 _SIDES = ("height", "width")
 
 

@@ -47,7 +47,7 @@ def timm_config(name: str, image_size: int, input_size: int | None = None) -> Ti
     """
     size = input_size or image_size
     with torch.device("meta"):
-        backbone = _create(name, size)
+        backbone = create_backbone(name, size)
         patch = getattr(getattr(backbone, "patch_embed", None), "patch_size", (1,))[0]
         if size % patch:
             near = max(patch, round(size / patch) * patch)
@@ -73,7 +73,7 @@ class TimmEncoder(nn.Module):
     def __init__(self, config: TimmEncoderConfig, pixel_mean: tuple[float, ...], pixel_std: tuple[float, ...]):
         super().__init__()
         self.config = config
-        self.backbone = _create(config.timm, config.input_size)
+        self.backbone = create_backbone(config.timm, config.input_size)
         self._pixel_moments = {"pixel_mean": pixel_mean, "pixel_std": pixel_std}
         self.set_constants()
 
@@ -100,7 +100,7 @@ class TimmEncoder(nn.Module):
         return F.layer_norm(latents.float(), latents.shape[-1:]).unflatten(0, (batch, time))
 
 
-def _create(name: str, size: int) -> nn.Module:
+def create_backbone(name: str, size: int) -> nn.Module:
     """A backbone without its classifier, random weights.
 
     Raises:

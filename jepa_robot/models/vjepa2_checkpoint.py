@@ -16,11 +16,10 @@ from jepa_robot.models.checkpoint import MASKED_PREDICTOR, write
 from jepa_robot.models.standardise import Standardise
 from jepa_robot.models.vjepa2_import import Imported
 from jepa_robot.models.world_model import ModelConfig
-from jepa_robot.spec import Camera, Contract, Dim
+from jepa_robot.spec import ANY_CAMERA, Camera, Contract, Dim
 
 PIXEL_MEAN, PIXEL_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's
 FPS = 4.0  # of V-JEPA 2's clips and of V-JEPA 2-AC's actions
-ANY = "any"  # the camera of video of all kinds
 
 # One action of the published planner: metres an axis at most, no rotation (bounds have to differ), part of the
 # gripper's way at most.
@@ -80,7 +79,7 @@ def save_vjepa2(path: str | os.PathLike[str], found: Imported, space: ActionSpac
     if space != ActionSpace():
         raise ConfigError("has no action-conditioned predictor", where=source, mend="leave out what names an action space")
     size = found.encoder.image_size
-    contract = Contract(None, (Camera(ANY, size, size, mean=PIXEL_MEAN, std=PIXEL_STD),), FPS, (), ())
+    contract = Contract(None, (Camera(ANY_CAMERA, size, size, mean=PIXEL_MEAN, std=PIXEL_STD),), FPS, (), ())
     model, tensors = dataclasses.asdict(found.encoder), found.encoder_tensors
     if found.predictor is not None:
         model[MASKED_PREDICTOR] = dataclasses.asdict(found.predictor)
