@@ -81,6 +81,7 @@ RANGES: dict[str, Range] = {
     "model.masked_predictor.mask_tokens": _POSITIVE,
     "model.predictor.depth": _POSITIVE,
     "model.metric.hidden": _POSITIVE,
+    "pooling.width": _POSITIVE,
 }
 
 

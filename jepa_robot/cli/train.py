@@ -23,7 +23,7 @@ def command(overrides: tuple[str, ...]) -> None:
 
     from jepa_robot.cli.config import compose
     from jepa_robot.cli.training import (
-        check_effect, check_heads, data_paths, predictor_config, prepare, recipe_entry, settings,
+        check_effect, check_heads, data_paths, pooled, predictor_config, prepare, recipe_entry, settings,
     )
     from jepa_robot.errors import ConfigError
     from jepa_robot.models import ModelConfig, WorldModel, load, load_encoder, read_metadata
@@ -51,7 +51,7 @@ def command(overrides: tuple[str, ...]) -> None:
             expected=f"2 to train.frames - 1 = {config.train.frames - 1}",
         )
     if config.start is not None:
-        check_effect(overrides, {"model": "start=CKPT has sizes of its own"})
+        check_effect(overrides, dict.fromkeys(("model", "pooling"), "start=CKPT has sizes of its own"))
     check_effect(overrides, {
         "model.encoder": "the encoder's sizes are its checkpoint's", "model.image_size": "it is the encoder's",
         "model.masked_predictor": "`pretrain` makes that part",
@@ -73,7 +73,7 @@ def command(overrides: tuple[str, ...]) -> None:
             raise ConfigError("has no metric head to go on training", where=f"start={source}", mend="take its encoder")
         model.train().requires_grad_(True)
     else:
-        encoder, _ = load_encoder(source)
+        encoder = pooled(load_encoder(source)[0], config)
         # The encoder keeps seeing pixels normalised as in its pretraining, whatever this data's own statistics.
         camera = dataclasses.replace(data.contract.camera, mean=known.camera.mean, std=known.camera.std)
         contract = dataclasses.replace(data.contract, cameras=(camera, *data.contract.cameras[1:]))
