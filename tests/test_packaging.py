@@ -62,7 +62,8 @@ def test_every_import_is_a_declared_requirement():
     found = {m for f in files for m in re.findall(r"^\s*(?:from|import) ([a-z0-9_A-Z]+)", f.read_text(), re.M)}
     third_party = found - set(sys.stdlib_module_names) - {"jepa_robot", "jepa_envs"}
     owners = importlib.metadata.packages_distributions()
-    declared = {requirement(text) for text in PROJECT["dependencies"]}
+    extras = [text for texts in PROJECT["optional-dependencies"].values() for text in texts]
+    declared = {requirement(text) for text in PROJECT["dependencies"] + extras}
     for module in sorted(third_party & set(owners)):
         assert {normal(name) for name in owners[module]} & (declared | {"mujoco-core"}), module
     assert {"numpy", "torch", "click", "mujoco"} <= third_party

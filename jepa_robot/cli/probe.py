@@ -1,8 +1,10 @@
-"""``jepa-robot probe``: is the encoder's representation alive, and does it know where the robot is?"""
+"""``jepa-robot probe``: is the encoder's representation alive, and does it know where the robot and the objects are?"""
 
 from __future__ import annotations
 
 import json
+import statistics
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,101 +13,117 @@ import click
 from jepa_robot.cli.options import json_option
 
 if TYPE_CHECKING:
-    import numpy as np
-    from torch import Tensor
+    from jepa_robot.data.memory import TrajectoryArrays
+    from jepa_robot.models.encoders import AnyEncoder
 
-    from jepa_robot.data.windows import Trajectories
-
-PIXEL_GRID = 16
+Figures = dict[str, float]
+RANDOM = "random weights"
+TITLES = {
+    "latent_std": "standard deviation",
+    "effective_rank": "effective rank",
+    "dead_dims": "dead dimensions (share)",
+    "mean_r2_effector": "R2 end-effector, mean",
+    "mean_r2_object": "R2 objects, mean",
+}
 
 
 @click.command("probe")
 @click.argument("checkpoint", default="panda_reach")
 @click.option("--data", required=True, type=click.Path(path_type=Path), help="Recorded trajectories.")
+@click.option("--against", metavar="CHECKPOINT", help="Another checkpoint beside it, such as the one before.")
 @click.option("--valid-fraction", default=0.1, type=click.FloatRange(0, 1, min_open=True, max_open=True),
               show_default=True, help="Episodes held out for the figures, where the data declare no split.")
-@click.option("--seed", default=0, show_default=True, help="Of the split and of the random weights.")
+@click.option("--seed", default=0, show_default=True, help="Of the split and of the first random weights.")
+@click.option("--random-seeds", default=3, type=click.IntRange(min=1), show_default=True,
+              help="How many random weights to take the mean of.")
+@click.option("--plot", type=click.Path(path_type=Path), help="Draw the figures into a .png file (extra: plot).")
 @json_option
-def command(checkpoint: str, data: Path, valid_fraction: float, seed: int, as_json: bool) -> None:
-    """Measure what CHECKPOINT's encoder keeps of the robot's state.
+def command(
+    checkpoint: str, data: Path, against: str | None, valid_fraction: float, seed: int, random_seeds: int,
+    plot: Path | None, as_json: bool,
+) -> None:
+    """Measure what CHECKPOINT's encoder keeps of the state of robot and objects.
 
     CHECKPOINT is a .safetensors file (an encoder or a world model), or the name of one that comes with the
-    package (default: panda_reach). On frames of held-out episodes: the standard deviation and effective rank of
-    the latents, and a linear probe of every proprioceptive dimension, beside the same encoder with random weights
-    and beside raw pixels (averaged to 16x16x3). An encoder that probes worse than random weights has forgotten
-    what it needs. The split is the one that training with the same seed and valid_fraction makes.
+    package (default: panda_reach). On frames of held-out episodes: standard deviation, effective rank and dead
+    dimensions of the latents, and a linear probe of every proprioceptive dimension and, where the data record it
+    (as `collect` does), of where the objects are; beside the same encoder with random weights (the mean over some
+    seeds) and raw pixels (averaged to 16x16x3). An encoder that probes worse than those has forgotten what it
+    needs. The split is the one that training with the same seed and valid_fraction makes.
     """
-    import torch
-
     from jepa_robot.data.dataset import load_arrays
     from jepa_robot.data.splits import split_by_role
-    from jepa_robot.errors import DataError
-    from jepa_robot.models import load_encoder
-    from jepa_robot.models.encoder import VideoEncoder
-    from jepa_robot.spec import Contract
-    from jepa_robot.training.probes import representation_figures
+    from jepa_robot.errors import ConfigError, DataError
+    from jepa_robot.reporting.plots import save_bars
+    from jepa_robot.training.probes import pixel_figures, representation_figures, untrained
 
-    encoder, header = load_encoder(checkpoint)
-    contract = Contract.from_dict(header["contract"], checkpoint)
+    if plot is not None and plot.suffix != ".png":
+        raise ConfigError(f"is {plot.name}", where="--plot", expected="a name that ends in .png")
     arrays = load_arrays(data)
-    contract.require(
-        arrays.contract, checkpoint, str(data),
-        "probe it on data of the same task and cameras" if contract.task is not None
-        else f"scale the data's pictures: jepa-robot data convert --image-size {contract.camera.height}",
-    )
+    encoder = _encoder(checkpoint, arrays, data)
+    other = None if against is None else _encoder(against, arrays, data)
     train, valid = split_by_role(arrays.roles, valid_fraction, seed)
     if not len(train) or not len(valid):
         raise DataError(f"holds {len(arrays)} episode", where=data, expected="at least 2, to hold one out")
-    torch.manual_seed(seed)
-    untrained = VideoEncoder(encoder.config, contract.camera.mean, contract.camera.std).eval()
-    figures = {
-        "encoder": representation_figures(encoder, arrays, train, valid),
-        "random weights": representation_figures(untrained, arrays, train, valid),
-        "pixels": _pixel_figures(arrays, train, valid),
-    }
+    columns = {"encoder": representation_figures(encoder, arrays, train, valid)}
+    if other is not None:
+        columns["against"] = representation_figures(other, arrays, train, valid)
+    seeds = range(seed, seed + random_seeds)
+    random = [representation_figures(untrained(encoder, s), arrays, train, valid) for s in seeds]
+    columns[RANDOM] = {name: statistics.fmean(one[name] for one in random) for name in random[0]}
+    columns["pixels"] = pixel_figures(arrays, train, valid)
+    spread = {name: statistics.pstdev([one[name] for one in random]) for name in random[0]}
+    if plot is not None:
+        save_bars(plot, columns, _panels(columns["encoder"]))
     if as_json:
-        click.echo(json.dumps({"checkpoint": checkpoint, "data": str(data), "valid_episodes": len(valid), **figures}))
+        facts = {"checkpoint": checkpoint, "data": str(data), "against_checkpoint": against}
+        counts = {"valid_episodes": len(valid), "random_seeds": random_seeds}
+        click.echo(json.dumps({**facts, **counts, **columns, f"{RANDOM} std": spread}))
     else:
-        click.echo("\n".join(_table(figures, {d.name: d.unit for d in arrays.contract.states})))
+        units = {d.name: d.unit for d in arrays.contract.states}
+        if arrays.objects is not None:
+            units |= dict(zip(arrays.objects.names, arrays.objects.units))
+        click.echo("\n".join(_table(columns, spread if random_seeds > 1 else {}, units)))
 
 
-def _pixel_figures(arrays: Trajectories, train: np.ndarray, valid: np.ndarray) -> dict[str, float]:
-    """The figures of `representation_figures` for normalised pixels, averaged to 16x16 and flattened."""
-    import torch
+def _encoder(name: str, arrays: TrajectoryArrays, data: Path) -> AnyEncoder:
+    """A checkpoint's encoder, for these data."""
+    from jepa_robot.models import load_encoder
+    from jepa_robot.spec import Contract
 
-    from jepa_robot.training.health import effective_rank, linear_probe
-    from jepa_robot.training.probes import PROBE_FRAMES, probe_frames
+    encoder, header = load_encoder(name)
+    contract = Contract.from_dict(header["contract"], name)
+    contract.require(
+        arrays.contract, name, str(data),
+        "probe it on data of the same task and cameras" if contract.task is not None
+        else f"scale the data's pictures: jepa-robot data convert --image-size {contract.camera.height}",
+    )
+    return encoder
 
-    rows = [probe_frames(arrays, episodes, n) for episodes, n in ((train, PROBE_FRAMES), (valid, PROBE_FRAMES // 3))]
-    train_x, valid_x = (_pixels(arrays.frames_at(r)) for r in rows)
-    mean, std = train_x.mean((0, 2, 3), keepdim=True), train_x.std((0, 2, 3), keepdim=True).clamp_min(1e-6)
-    train_x, valid_x = (((x - mean) / std).flatten(1) for x in (train_x, valid_x))
-    train_y, valid_y = (torch.from_numpy(arrays.states_at(r)) for r in rows)
-    probe = linear_probe(train_x, train_y, valid_x, valid_y)
-    names = [d.name for d in arrays.contract.states]
+
+def _panels(figures: Figures) -> dict[str, dict[str, str]]:
+    """Groups of figures to draw."""
+    means = {name: title.removeprefix("R2 ") for name, title in TITLES.items() if name.startswith("mean_r2")}
+    r2 = {name: text for name, text in means.items() if name in figures}
+    r2 |= {name: name.removeprefix("r2_") for name in figures if name.startswith("r2_")}
     return {
-        "latent_std": float(valid_x.std(0).mean()),
-        "effective_rank": effective_rank(valid_x),
-        **{f"r2_{name}": value for name, value in zip(names, probe.r2)},
-        **{f"rmse_{name}": value for name, value in zip(names, probe.rmse)},
+        "R2 of linear probes": r2,
+        "effective rank": {"effective_rank": ""},
+        "share of dead dimensions": {"dead_dims": ""},
     }
 
 
-def _pixels(frames: np.ndarray) -> Tensor:
-    """uint8 [n, H, W, 3] -> float [n, 3, 16, 16] in [0, 1]."""
-    import torch
-    import torch.nn.functional as F
-
-    return F.adaptive_avg_pool2d(torch.from_numpy(frames).permute(0, 3, 1, 2).float() / 255, PIXEL_GRID)
-
-
-def _table(figures: dict[str, dict[str, float]], units: dict[str, str]) -> list[str]:
-    """One column a representation, one row a figure."""
-    titles = {"latent_std": "standard deviation", "effective_rank": "effective rank"}
+def _table(columns: Mapping[str, Figures], spread: Figures, units: dict[str, str]) -> list[str]:
+    """One column a representation, one row a figure; ``spread`` is the random weights' standard deviation."""
+    titles = {name: title for name, title in TITLES.items() if name in columns["encoder"]}
     for name, unit in units.items():
         titles[f"r2_{name}"] = f"R2 {name}"
         titles[f"rmse_{name}"] = f"RMSE {name} ({unit})" if unit != "1" else f"RMSE {name}"
-    rows = [("", *figures)]
-    rows += [(title, *(f"{column[key]:.4g}" for column in figures.values())) for key, title in titles.items()]
+
+    def cell(column: str, name: str) -> str:
+        text = f"{columns[column][name]:.4g}"
+        return f"{text} ±{spread[name]:.2g}" if column == RANDOM and spread else text
+
+    rows = [("", *columns)] + [(title, *(cell(column, name) for column in columns)) for name, title in titles.items()]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     return ["  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:]))]) for row in rows]

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from command_line import assert_refused
+from PIL import Image
 
 from jepa_robot.data.dataset import load_arrays
 from jepa_robot.data.normalisation import statistics
@@ -19,7 +20,7 @@ from jepa_robot.data.writer import TrajectoryWriter
 from jepa_robot.models import checkpoint
 from jepa_robot.models.encoder import EncoderConfig, VideoEncoder
 from jepa_robot.spec import Camera, Contract, Dim
-from jepa_robot.training.probes import representation_figures
+from jepa_robot.training.probes import pixels, representation_figures, untrained
 
 SIZE = 32
 COLUMNS = ("encoder", "random weights", "pixels")
@@ -69,9 +70,11 @@ def figures(call, *args):
 
 def test_json(call, encoder, data):
     found = figures(call, encoder, "--data", data)
-    assert list(found) == ["checkpoint", "data", "valid_episodes", *COLUMNS]
+    facts = ["checkpoint", "data", "against_checkpoint", "valid_episodes", "random_seeds"]
+    assert list(found) == [*facts, *COLUMNS, "random weights std"] and found["against_checkpoint"] is None
     assert found["checkpoint"] == str(encoder) and found["data"] == str(data) and found["valid_episodes"] == 2
-    keys = {"latent_std", "effective_rank", "r2_x", "r2_hidden", "rmse_x", "rmse_hidden"}
+    keys = {"latent_std", "effective_rank", "dead_dims", "mean_r2_effector"}
+    keys |= {"r2_x", "r2_hidden", "rmse_x", "rmse_hidden"}
     assert all(set(found[column]) == keys for column in COLUMNS)
 
 
@@ -99,11 +102,35 @@ def test_random_weights_belong_to_the_seed(call, encoder, data):
     assert a["random weights"] != a["encoder"]
 
 
-def test_pixels_are_averaged_to_16_by_16():
-    from jepa_robot.cli.probe import _pixels
+def test_random_weights_are_the_mean_over_seeds(call, encoder, data):
+    arrays, (loaded, _) = load_arrays(data), checkpoint.load_encoder(encoder)
+    episodes = split_episodes(20, 0.1, 4)
+    ranks = [representation_figures(untrained(loaded, s), arrays, *episodes)["effective_rank"] for s in (4, 5)]
+    found = figures(call, encoder, "--data", data, "--seed", 4, "--random-seeds", 2)
+    assert found["random weights"]["effective_rank"] == pytest.approx(sum(ranks) / 2)
+    assert found["random weights std"]["effective_rank"] == pytest.approx(abs(ranks[0] - ranks[1]) / 2)
 
+
+def test_against_another_checkpoint(call, encoder, data, tmp_path):
+    loaded, header = checkpoint.load_encoder(encoder)
+    other = tmp_path / "other.safetensors"
+    checkpoint.save(other, untrained(loaded, 9), "encoder", Contract.from_dict(header["contract"]), [], {})
+    found = figures(call, encoder, "--data", data, "--against", other)
+    assert found["against"] == figures(call, other, "--data", data)["encoder"] != found["encoder"]
+    assert found["against_checkpoint"] == str(other)
+
+
+def test_a_plot(call, encoder, data):
+    code, out, err = call("probe", encoder, "--data", data, "--plot", "figures.png")
+    assert code == 0 and err == "" and out
+    with Image.open("figures.png") as picture:
+        assert picture.format == "PNG" and len(np.unique(np.asarray(picture.convert("RGB")).reshape(-1, 3), axis=0)) > 20
+    assert_refused(call("probe", encoder, "--data", data, "--plot", "figures.jpg"), "--plot", ".png")
+
+
+def test_pixels_are_averaged_to_16_by_16():
     frames = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
-    found = _pixels(frames)
+    found = pixels(frames).transpose(1, 2).unflatten(2, (16, 16))
     assert found.shape == (2, 3, 16, 16)
     for row in range(16):
         for column in range(16):
@@ -116,11 +143,14 @@ def test_table(call, encoder, data):
     assert code == 0 and err == ""
     head, *rows = out.splitlines()
     assert head.endswith(" pixels") and "random weights" in head
-    titles = ["standard deviation", "effective rank", "R2 x", "RMSE x (m)", "R2 hidden", "RMSE hidden"]
+    titles = ["standard deviation", "effective rank", "dead dimensions (share)", "R2 end-effector, mean"]
+    titles += ["R2 x", "RMSE x (m)", "R2 hidden", "RMSE hidden"]
     assert [next(t for t in sorted(titles, key=len, reverse=True) if row.startswith(t)) for row in rows] == titles
     assert len({len(line) for line in (head, *rows)}) == 1
     found = figures(call, encoder, "--data", data)
-    assert rows[2].split()[2:] == [f"{found[column]['r2_x']:.4g}" for column in COLUMNS]
+    spread = f"±{found['random weights std']['r2_x']:.2g}"
+    encoded, random, raw = (f"{found[column]['r2_x']:.4g}" for column in COLUMNS)
+    assert rows[4].split()[2:] == [encoded, random, spread, raw]
 
 
 def test_a_world_model_s_encoder(call, tiny_checkpoint, tmp_path):
