@@ -19,12 +19,12 @@ from tqdm import tqdm
 
 from jepa_robot.errors import OutputError, TrainingError
 from jepa_robot.files import atomic_path
+from jepa_robot.reporting.run_log import LOG_FILE
 from jepa_robot.training.collapse import CollapseWatch
 
 logger = logging.getLogger(__name__)
 
 STATE_FILE = "state.pt"
-LOG_FILE = "log.jsonl"
 
 
 class Stage(Protocol):

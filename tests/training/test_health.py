@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from jepa_robot.training.health import effective_rank, linear_probe
+from jepa_robot.training.health import dead_dims, effective_rank, linear_probe
 
 
 def with_spectrum(n, d, singular, seed=0):
@@ -117,3 +117,30 @@ def test_constant_features_are_harmless():
     (train_x, train_y), (valid_x, valid_y) = data(400, 0), data(150, 1)
     with_constant = [torch.cat([x, torch.full((len(x), 2), 3.0)], dim=1) for x in (train_x, valid_x)]
     assert min(linear_probe(with_constant[0], train_y, with_constant[1], valid_y).r2) > 0.999
+
+
+def test_groups_of_targets_choose_their_ridge_on_their_own():
+    """One is noise, which wants the strongest; with it, the others would get another than alone."""
+    train_x, train_y = data(100, 0, 60)
+    noise = 30 * torch.randn(100, 3, generator=torch.Generator().manual_seed(3))
+    valid_x, valid_y = data(150, 1, 60)
+    both, twice = torch.cat([train_y, noise], dim=1), torch.cat([valid_y, valid_y], dim=1)
+    found = linear_probe(train_x, both, valid_x, twice, groups=(3, 3))
+    alone = [linear_probe(train_x, y, valid_x, valid_y) for y in (train_y, noise)]
+    assert found.r2 == pytest.approx(alone[0].r2 + alone[1].r2) and found.rmse == pytest.approx(
+        alone[0].rmse + alone[1].rmse
+    )
+    assert found.r2 != pytest.approx(linear_probe(train_x, both, valid_x, twice).r2)
+
+
+def test_dead_dimensions_are_those_that_no_patch_sees_change():
+    """Of 5: one constant, one that differs by patch only, one that trembles, one alive in one patch, one everywhere."""
+    generator = torch.Generator().manual_seed(0)
+    latents = torch.zeros(200, 4, 5)
+    latents[..., 0] = 1.0
+    latents[..., 1] = torch.arange(4.0)
+    latents[..., 2] = 0.001 * torch.randn(200, 4, generator=generator)
+    latents[:, 2, 3] = 0.2 * torch.randn(200, generator=generator)
+    latents[..., 4] = torch.randn(200, 4, generator=generator)
+    assert dead_dims(latents) == dead_dims(1e3 * latents) == pytest.approx(3 / 5)
+    assert dead_dims(latents[..., 3:]) == 0 and dead_dims(latents[..., :2]) == 1

@@ -197,6 +197,10 @@ def test_whether_an_object_moved_is_read_from_two_states() -> None:
     task.restore(before)
     assert [task.object_moved(states[0.0], states[x]) for x in states] == [False, False, True, True]
     assert task.object_moved(states[-0.5], states[0.0]) is True
+    pose = task.object_pose(states[0.0009])
+    assert [name for name, *_ in pose] == [f"object{i}_{axis}" for i in (1, 2) for axis in "xyz"]
+    assert pose[3][2] - task.object_pose(states[0.0])[3][2] == pytest.approx(0.0009)
+    assert {unit for _, unit, _ in pose} == {"m"} and make().object_pose(before) == []
     assert task.state() == before
     assert make().object_moved(before, before) is None
 
