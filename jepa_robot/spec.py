@@ -84,6 +84,8 @@ class Contract:
     def __post_init__(self) -> None:
         if not self.cameras:
             raise ContractError("contract has no camera", expected="at least one")
+        if self.task is None and (self.actions or self.states):
+            raise ContractError("contract names no task but has actions or states", expected="a task, or neither of them")
         for name, rate in (("fps", self.fps), ("action_repeat", self.action_repeat)):
             if not 0 < rate < np.inf:
                 raise ContractError(f"contract has {name} {rate}", expected="a number above 0")

@@ -28,9 +28,9 @@ from jepa_robot.models import load_encoder
 from jepa_robot.models.checkpoint import MASKED_PREDICTOR
 from jepa_robot.models.encoder import VideoEncoder
 from jepa_robot.models.masked_predictor import MaskedPredictor, MaskedPredictorConfig
-from jepa_robot.models.vjepa2 import plan_encoder, plan_masked_predictor
-from jepa_robot.models.vjepa2_checkpoint import ActionSpace, save_vjepa2
-from jepa_robot.models.vjepa2_import import ImportOptions, read_vjepa2
+from jepa_robot.models.vjepa2 import (
+    ActionSpace, ImportOptions, plan_encoder, plan_masked_predictor, read_vjepa2, save_vjepa2,
+)
 
 MASKED = MaskedPredictorConfig(384, 12, 12, 4.0, 10)  # V-JEPA 2's, of all presets
 

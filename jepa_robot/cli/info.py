@@ -55,11 +55,12 @@ def _lines(path: str, size: int, contract: Contract, header: Mapping[str, Any]) 
             "kind": header["kind"],
             "task": "any: video of all kinds" if contract.task is None else contract.task,
             "cameras": cameras,
-            "rate": f"{contract.fps / contract.action_repeat:g} actions/s",
+            "rate": f"{contract.fps / contract.action_repeat:g} {'frames' if contract.task is None else 'actions'}/s",
         }
     )
-    yield from section("actions", dims(contract.actions, "mean", "std"))
-    yield from section("states", dims(contract.states, "mean", "std"))
+    if contract.task is not None:
+        yield from section("actions", dims(contract.actions, "mean", "std"))
+        yield from section("states", dims(contract.states, "mean", "std"))
     yield from section("model", pairs(_flat(header["model"])))
     for number, stage in enumerate(header["recipe"], start=1):
         yield from section(f"recipe, stage {number}", pairs(_flat(stage)))

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import zipfile
 
 import numpy as np
 import pytest
@@ -131,8 +132,13 @@ class Code:
 
 
 def test_a_pickle_with_code_in_it_is_not_run(refused, content, tmp_path):
-    refused(write_pt(tmp_path / "evil.pt", content | {"epoch": Code()}), BOTH, "more than weights", "mkdir")
+    refused(write_pt(tmp_path / "evil.pt", content | {"epoch": Code()}), BOTH, "more than weights in it, posix.mkdir")
     assert not (tmp_path / "run_by_the_file").exists()
+
+
+def test_numpy_s_numbers_among_a_training_s_figures_are_no_code(bring, content, tmp_path):
+    source = write_pt(tmp_path / "vitl.pt", content | {"lr": np.float64(4e-4), "epoch": np.int64(3)})
+    assert bring(source, *BOTH).code == 0
 
 
 def test_files_of_another_kind(refused, tmp_path):
@@ -141,6 +147,15 @@ def test_files_of_another_kind(refused, tmp_path):
     refused(tmp_path / "text.pt", BOTH, "is no .pt file")
     refused(write_pt(tmp_path / "list.pt", [torch.zeros(2)]), BOTH, "holds a list", "dictionary")
     refused(write_pt(tmp_path / "other.pt", {"model": {"x": torch.zeros(2)}}), BOTH, "the entries model", "target_encoder")
+    with zipfile.ZipFile(tmp_path / "program.pt", "w") as archive:
+        for name in ("data.pkl", "constants.pkl", "code/__torch__.py"):
+            archive.writestr(f"program/{name}", "")
+    refused(tmp_path / "program.pt", BOTH, "is a TorchScript program")
+    with zipfile.ZipFile(tmp_path / "other.zip", "w") as archive:
+        archive.writestr("picture", "")
+    refused(tmp_path / "other.zip", BOTH, "a zip file of another kind")
+    torch.save({"encoder": {}}, tmp_path / "old.pt", _use_new_zipfile_serialization=False)
+    refused(tmp_path / "old.pt", BOTH, "is no .pt file", "before torch 1.6")
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "config.json").write_text('{"model_type": "vit"}')
     refused(tmp_path / "folder", (), "model_type 'vit'", "'vjepa2'")

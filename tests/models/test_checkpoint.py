@@ -10,7 +10,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from jepa_robot.errors import CheckpointError, ContractError, OutputError
-from jepa_robot.models import checkpoint, load, load_encoder, read_metadata
+from jepa_robot.models import checkpoint, load, load_encoder, load_pretrained, read_metadata
 
 RECIPE = [{"stage": "pretrain", "steps": 3, "settings": {"seed": 7}}, {"stage": "frozen", "steps": 4}]
 
@@ -82,6 +82,23 @@ def test_the_encoder_of_a_world_model(model, path):
     loaded, header = load_encoder(path)
     assert_same_weights(loaded, model.encoder)
     assert header["kind"] == "world_model"
+
+
+def test_loading_initialises_no_weights_and_needs_the_file_no_more(model, path):
+    before = torch.get_rng_state()
+    loaded = load(path)
+    assert torch.equal(torch.get_rng_state(), before)  # initialising would have drawn random numbers
+    path.write_bytes(bytes(path.stat().st_size))
+    assert_same_weights(loaded, model)
+    for name, buffer in model.named_buffers():
+        assert torch.equal(dict(loaded.named_buffers())[name], buffer), name
+
+
+def test_a_pretrained_encoder_without_its_predictor(encoder, encoder_path, path):
+    loaded, predictor, header = load_pretrained(encoder_path)
+    assert_same_weights(loaded, encoder)
+    assert predictor is None and header["kind"] == "encoder"
+    assert "kind 'world_model'; expected an encoder" in refused(lambda: load_pretrained(path))
 
 
 def test_metadata_is_read_without_weights(contract, config, path):

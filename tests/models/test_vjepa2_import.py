@@ -13,9 +13,7 @@ from vjepa2_layouts import (
 from jepa_robot.errors import ContractError
 from jepa_robot.models import load, load_encoder, load_pretrained, read_metadata
 from jepa_robot.models.ac_predictor import ActionConditionedPredictor, PredictorConfig
-from jepa_robot.models.vjepa2 import plan_action_conditioned
-from jepa_robot.models.vjepa2_checkpoint import ActionSpace, save_vjepa2
-from jepa_robot.models.vjepa2_import import ImportOptions, read_vjepa2
+from jepa_robot.models.vjepa2 import ActionSpace, ImportOptions, plan_action_conditioned, read_vjepa2, save_vjepa2
 from jepa_robot.spec import Camera, Contract, Dim
 
 pytest.importorskip("transformers")
@@ -173,5 +171,7 @@ def test_an_encoder_of_all_kinds_of_video_only_demands_the_picture_s_size(model,
     same = json.loads(contract.to_json())
     same["cameras"][0] |= {"height": SIZE, "width": SIZE}
     general.require(Contract.from_dict(same), "encoder", "data", "")
+    with pytest.raises(ContractError, match="names no task but has actions"):
+        Contract.from_dict(same | {"task": None})
     with pytest.raises(ContractError, match="camera.height is 8 in data but 16 in encoder"):
         general.require(contract, "encoder", "data", "")

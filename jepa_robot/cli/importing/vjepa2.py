@@ -67,8 +67,7 @@ def command(
     """
     from jepa_robot.cli.data.source_options import read_contract
     from jepa_robot.errors import ConfigError, OutputError
-    from jepa_robot.models.vjepa2_checkpoint import ActionSpace, save_vjepa2
-    from jepa_robot.models.vjepa2_import import ImportOptions, read_vjepa2
+    from jepa_robot.models.vjepa2 import ActionSpace, ImportOptions, read_vjepa2, save_vjepa2
 
     if out.exists() and not force:
         raise OutputError("exists", where=out, mend="choose another file, or replace it with --force")

@@ -14,7 +14,7 @@ from jepa_robot.errors import ConfigError
 from jepa_robot.models.ac_predictor import PredictorConfig
 from jepa_robot.models.checkpoint import MASKED_PREDICTOR, write
 from jepa_robot.models.standardise import Standardise
-from jepa_robot.models.vjepa2_import import Imported
+from jepa_robot.models.vjepa2.networks import Imported
 from jepa_robot.models.world_model import ModelConfig
 from jepa_robot.spec import ANY_CAMERA, Camera, Contract, Dim
 

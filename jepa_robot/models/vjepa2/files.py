@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy._core.multiarray import scalar
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
@@ -20,6 +23,11 @@ from jepa_robot.errors import CheckpointError
 
 _POINTER = b"version https://git-lfs"
 _WEIGHTS, _INDEX, _CONFIG = "model.safetensors", "model.safetensors.index.json", "config.json"
+# NumPy's numbers, which a training loop may have put among its figures.
+_NUMBERS = [
+    *((scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")), np.dtype,
+    *(type(np.dtype(kind)) for kind in (np.float32, np.float64, np.int32, np.int64)),
+]
 _FETCH = "download it again"
 
 
@@ -30,20 +38,14 @@ def read_torch(path: Path) -> dict[str, Any]:
         CheckpointError: missing, incomplete, of another format, or with code in it.
     """
     _check_whole(path, "a .pt file")
-    if not zipfile.is_zipfile(path):
-        with open(path, "rb") as file:
-            begun = file.read(2) == b"PK"
-        raise CheckpointError(
-            "is incomplete" if begun else "is no .pt file", where=path, expected="a file written by torch.save",
-            mend=_FETCH if begun else "one from before torch 1.6 has to be saved again",
-        )
+    _check_archive(path)
     try:
-        content = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
+        with torch.serialization.safe_globals(_NUMBERS):
+            content = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
     except pickle.UnpicklingError as error:
-        reason = str(error).split("\n")[0].partition("WeightsUnpickler error:")[0]
-        found = next((line for line in str(error).splitlines() if "GLOBAL" in line or "Unsupported" in line), reason)
+        named = re.search(r"GLOBAL ([\w.]+)", str(error))
         raise CheckpointError(
-            f"has more than weights in it, and none of it was run ({found.strip()})", where=path,
+            f"has more than weights in it{f', {named[1]}' if named else ''}; none of it was run", where=path,
             expected="tensors and plain data", mend="do not use it unless you know where it comes from",
         ) from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
@@ -80,6 +82,23 @@ def read_folder(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             raise CheckpointError(what, where=folder / shard, mend=_FETCH)
         tensors |= found
     return config, tensors
+
+
+def _check_archive(path: Path) -> None:
+    """Check that a file is what torch.save writes: a zip with a pickle in it, and no program."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = {Path(name).name for name in archive.namelist()}
+    except (zipfile.BadZipFile, OSError) as error:
+        with open(path, "rb") as file:
+            begun = file.read(2) == b"PK"
+        raise CheckpointError(
+            "is incomplete" if begun else "is no .pt file", where=path, expected="a file written by torch.save",
+            mend=_FETCH if begun else "one from before torch 1.6 has to be saved again",
+        ) from error
+    if "data.pkl" not in names or "constants.pkl" in names:
+        what = "is a TorchScript program" if "data.pkl" in names else "is a zip file of another kind"
+        raise CheckpointError(what, where=path, expected="a file written by torch.save")
 
 
 def _check_whole(path: Path, expected: str) -> None:
