@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 INCHES = 4.5, 3.2  # width and height of a panel
+_COLUMNS = 3  # of panels of curves
 _BASELINES = {"random": "--", "pixels": ":"}  # as the log prefixes them, and how their lines look
 
 
@@ -58,8 +59,13 @@ def save_curves(
     Raises:
         ConfigError, OutputError: as `save_bars`.
     """
-    figure = _figure(len(panels), 1.0)
-    for axes, (name, title) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items()):
+    columns = min(len(panels), _COLUMNS)
+    rows_of_panels = -(-len(panels) // columns)
+    figure = _figure(columns, 1.0, rows_of_panels)
+    grid = figure.subplots(rows_of_panels, columns, squeeze=False).ravel()
+    for empty in grid[len(panels) :]:
+        empty.remove()
+    for axes, (name, title) in zip(grid, panels.items()):
         for number, (label, rows) in enumerate(runs.items()):
             points = [(row["step"], row[name]) for row in rows if name in row]
             if points:
@@ -67,21 +73,22 @@ def save_curves(
             for baseline, style in _BASELINES.items():
                 levels = [row[f"{baseline}_{name}"] for row in rows if f"{baseline}_{name}" in row]
                 if levels:
-                    axes.axhline(levels[0], color=f"C{number}", linestyle=style, linewidth=1, label=f"{label}: {baseline}")
+                    level, text = levels[0], f"{label}: {baseline}"
+                    axes.axhline(level, color=f"C{number}", linestyle=style, linewidth=1, label=text)
         axes.set_title(title)
         axes.set_xlabel("step")
     figure.legend(*figure.axes[-1].get_legend_handles_labels(), loc="outside right upper", fontsize="small")
     _save(figure, path)
 
 
-def _figure(panels: int, wider: float) -> Figure:
+def _figure(columns: int, wider: float, rows: int = 1) -> Figure:
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise ConfigError(
             f"matplotlib cannot be loaded ({error})", where="plot", mend="pip install 'jepa-robot[plot]'"
         ) from error
-    return Figure(figsize=(INCHES[0] * panels * wider, INCHES[1]), layout="constrained")
+    return Figure(figsize=(INCHES[0] * columns * wider, INCHES[1] * rows), layout="constrained")
 
 
 def _save(figure: Figure, path: str | os.PathLike[str]) -> None:

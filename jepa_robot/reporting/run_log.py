@@ -31,7 +31,8 @@ def read_log(folder: str | os.PathLike[str]) -> list[dict[str, Any]]:
             found[int(row["step"])] = row
     except OSError as error:
         raise DataError(
-            f"cannot be read ({error.strerror})", where=path, expected="the folder of a run: out=FOLDER of pretrain, train"
+            f"cannot be read ({error.strerror})", where=path,
+            expected="the folder of a run: out=FOLDER of pretrain or train",
         ) from error
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"is no log of a run ({error})", where=path) from error
