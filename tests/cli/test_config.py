@@ -138,7 +138,7 @@ def test_impossible_values(name, override, expected):
 
 def test_every_range_is_one_of_a_value_that_exists():
     keys = set()
-    for name in ("plan", "evaluate", "pretrain", "train"):
+    for name in ("plan", "evaluate", "pretrain", "train", "info"):
         data = ["data=file.h5"] if name in ("pretrain", "train") else []
         keys |= set(config._keys(compose(name, data)))
     assert set(RANGES) <= keys
