@@ -50,6 +50,16 @@ class EncoderConfig:
         return self.grid**2
 
 
+def require_size(frames: Tensor, size: int) -> None:
+    """
+    Raises:
+        ValueError: frames [B, T, H, W, 3] are not ``size`` pixels high and wide.
+    """
+    height, width = frames.shape[2:4]
+    if (height, width) != (size, size):
+        raise ValueError(f"frames are {height}x{width} pixels; expected {size}x{size}")
+
+
 class VideoEncoder(nn.Module):
     """Pictures to tokens.
 
@@ -138,10 +148,8 @@ class VideoEncoder(nn.Module):
         Raises:
             ValueError: pictures of another size.
         """
-        batch, time, height, width, _ = frames.shape
-        size = self.config.image_size
-        if (height, width) != (size, size):
-            raise ValueError(f"frames are {height}x{width} pixels; expected {size}x{size}")
+        require_size(frames, self.config.image_size)
+        batch, time = frames.shape[:2]
         x = self.patchify(frames).flatten(0, 1)  # [B T, N, 3, pixels]
         weight = self.patch_embed.weight.unflatten(1, (3, TUBELET, -1)).sum(2).flatten(1)
         tokens = F.linear(x.flatten(2), weight, self.patch_embed.bias)

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from jepa_robot.models.encoder import require_size
+
 
 @dataclass(frozen=True)
 class TimmEncoderConfig:
@@ -88,10 +90,9 @@ class TimmEncoder(nn.Module):
         Raises:
             ValueError: pictures of another size.
         """
-        batch, time, height, width, _ = frames.shape
         size = self.config.image_size
-        if (height, width) != (size, size):
-            raise ValueError(f"frames are {height}x{width} pixels; expected {size}x{size}")
+        require_size(frames, size)
+        batch, time = frames.shape[:2]
         pixels = frames.flatten(0, 1).permute(0, 3, 1, 2).float() / 255
         if self.config.input_size != size:
             pixels = F.interpolate(pixels, (self.config.input_size,) * 2, mode="bicubic", antialias=True).clamp(0, 1)

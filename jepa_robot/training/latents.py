@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from jepa_robot.data.windows import Trajectories
 from jepa_robot.errors import OutputError
-from jepa_robot.models.encoder import VideoEncoder
+from jepa_robot.models.encoders import AnyEncoder
 from jepa_robot.training.probes import encode_rows
 
 logger = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ class LatentStore:
     memory_gb: float = math.inf
     folder: Path = Path(".")
 
-    def encode(self, encoder: VideoEncoder, data: Trajectories) -> Tensor:
+    def encode(self, encoder: AnyEncoder, data: Trajectories) -> Tensor:
         """Single-frame latents float16 [F, N, D] of all frames, on the CPU.
 
         Raises:

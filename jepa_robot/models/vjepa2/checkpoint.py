@@ -77,7 +77,9 @@ def save_vjepa2(path: str | os.PathLike[str], found: Imported, space: ActionSpac
         write(path, _joined(parts), "world_model", contract, model, recipe, {})
         return "world_model"
     if space != ActionSpace():
-        raise ConfigError("has no action-conditioned predictor", where=source, mend="leave out what names an action space")
+        raise ConfigError(
+            "has no action-conditioned predictor", where=source, mend="leave out what names an action space"
+        )
     size = found.encoder.image_size
     contract = Contract(None, (Camera(ANY_CAMERA, size, size, mean=PIXEL_MEAN, std=PIXEL_STD),), FPS, (), ())
     model, tensors = dataclasses.asdict(found.encoder), found.encoder_tensors

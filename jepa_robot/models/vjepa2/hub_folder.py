@@ -56,14 +56,9 @@ def from_folder(folder: Path, options: ImportOptions) -> Imported:
     parts = {part: {n: t for n, t in own.items() if n.startswith(f"{part}.")} for part in ("encoder", "predictor")}
     if odd := [name for name in own if not name.startswith(("encoder.", "predictor."))]:
         raise CheckpointError(f"has {odd[0]}", where=folder, expected="tensors of encoder and predictor")
-    found = Imported(
-        config,
-        convert(
-            str(folder), parts["encoder"], plan_hf_encoder(parts["encoder"], config.heads, config.width // config.heads),
-            lambda: VideoEncoder(config),
-        ),
-        "encoder", left_out=left_out, used=len(own),
-    )
+    plan = plan_hf_encoder(parts["encoder"], config.heads, config.width // config.heads)
+    made = convert(str(folder), parts["encoder"], plan, lambda: VideoEncoder(config))
+    found = Imported(config, made, "encoder", left_out=left_out, used=len(own))
     if parts["predictor"]:
         plan = plan_hf_predictor(parts["predictor"], predictor.heads, predictor.width // predictor.heads)
         found.predictor = predictor
