@@ -146,7 +146,8 @@ def test_files_of_another_kind(refused, tmp_path):
     (tmp_path / "text.pt").write_text("hello, this is not a checkpoint")
     refused(tmp_path / "text.pt", BOTH, "is no .pt file")
     refused(write_pt(tmp_path / "list.pt", [torch.zeros(2)]), BOTH, "holds a list", "dictionary")
-    refused(write_pt(tmp_path / "other.pt", {"model": {"x": torch.zeros(2)}}), BOTH, "the entries model", "target_encoder")
+    other = write_pt(tmp_path / "other.pt", {"model": {"x": torch.zeros(2)}})
+    refused(other, BOTH, "the entries model", "target_encoder")
     with zipfile.ZipFile(tmp_path / "program.pt", "w") as archive:
         for name in ("data.pkl", "constants.pkl", "code/__torch__.py"):
             archive.writestr(f"program/{name}", "")
@@ -172,12 +173,16 @@ SPOILT = {
         lambda e: e.update({f"module.backbone.{KERNEL}": torch.zeros(64, 3, 4, 4)}), (f"{KERNEL} is [64, 3, 4, 4]",)
     ),
     "shape": (
-        lambda e: e.update({f"module.backbone.{FC1}": torch.zeros(64, 64)}), (f"{FC1} is [64, 64]", "expected [192, 64]")
+        lambda e: e.update({f"module.backbone.{FC1}": torch.zeros(64, 64)}),
+        (f"{FC1} is [64, 64]", "expected [192, 64]"),
     ),
-    "integers": (lambda e: e.update({"module.backbone.norm.bias": torch.zeros(64).long()}), ("norm.bias is torch.int64",)),
-    "nan": (lambda e: e["module.backbone.norm.bias"].fill_(float("nan")), ("norm.bias has numbers that are not finite",)),
+    "integers": (
+        lambda e: e.update({"module.backbone.norm.bias": torch.zeros(64).long()}), ("norm.bias is torch.int64",)
+    ),
+    "nan": (lambda e: e["module.backbone.norm.bias"].fill_(torch.nan), ("norm.bias has numbers that are not finite",)),
     "far block": (
-        lambda e: e.update({"module.backbone.blocks.999999999.norm1.bias": torch.zeros(64)}), ("lacks blocks.2.norm1.weight",)
+        lambda e: e.update({"module.backbone.blocks.999999999.norm1.bias": torch.zeros(64)}),
+        ("lacks blocks.2.norm1.weight",),
     ),
 }
 
@@ -195,7 +200,8 @@ def test_a_spoilt_predictor(refused, content, tmp_path):
     tokens = {name: tensor for name, tensor in predictor.items() if "mask_tokens" in name}
     for name in tokens:
         del predictor[name]
-    refused(write_pt(tmp_path / "a.pt", content), BOTH, "a.pt:predictor", "neither mask_tokens.0 nor action_encoder.weight")
+    source = write_pt(tmp_path / "a.pt", content)
+    refused(source, BOTH, "a.pt:predictor", "neither mask_tokens.0 nor action_encoder.weight")
     predictor |= tokens | {"module.mask_tokens.1": torch.zeros(1, 48)}
     refused(write_pt(tmp_path / "a.pt", content), BOTH, "mask_tokens.1 is [1, 48]", "expected [1, 1, 48]")
     predictor |= tokens | {"module.predictor_proj.weight": torch.zeros(32, 48)}

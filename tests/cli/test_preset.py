@@ -57,7 +57,8 @@ def test_wrong_presets_and_keys(call):
     assert_refused(call("info", "--preset", "vitl_256", "model.image_size=250"), "image_size 250 is not a multiple")
     assert_refused(call("info", "--preset", "vitl_256", "model.encoder.heads=7"), "model.encoder", "7 heads")
     assert_refused(call("info", "--preset", "vitl_256", "model.encoder.dept=7"), "no such key", "model.encoder.depth")
-    assert_refused(call("info", "--preset", "vitl_256", "model.predictor.predicts=x"), "model.predictor", "change or latents")
+    refused = call("info", "--preset", "vitl_256", "model.predictor.predicts=x")
+    assert_refused(refused, "model.predictor", "change or latents")
     assert_refused(call("info", "a", "b"), "expected one")
 
 

@@ -125,7 +125,9 @@ def test_an_action_conditioned_file_becomes_a_world_model(model, tmp_path, extri
     assert poses & found.left_out.keys() == (set() if extrinsics else poses)
     world = load(out)
     assert world.config.metric is None and world.config.predictor.predicts == "latents"
-    config = PredictorConfig(AC_WIDTH, AC_DEPTH, AC_HEADS, 7, 4.0, extrinsics=extrinsics, predicts="latents", tiled_rope=True)
+    config = PredictorConfig(
+        AC_WIDTH, AC_DEPTH, AC_HEADS, 7, 4.0, extrinsics=extrinsics, predicts="latents", tiled_rope=True
+    )
     alone = ActionConditionedPredictor(config, 64, 4, 7, 7).eval()
     plan = plan_action_conditioned(predictor, AC_HEADS, AC_WIDTH // AC_HEADS, extrinsics)
     alone.load_state_dict(plan.tensors(predictor))

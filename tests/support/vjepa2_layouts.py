@@ -33,13 +33,14 @@ def hugging_face_model(seed: int = 0) -> Any:
 def _meta_blocks(weights: Weights, theirs: str, ours: str) -> Weights:
     made: Weights = {}
     for name, tensor in weights.items():
-        if name.startswith(f"{theirs}."):
-            index, rest = name.removeprefix(f"{theirs}.").split(".", 1)
-            if not rest.startswith(("attention.key", "attention.value")):
-                made[f"{ours}.{index}.{rest.replace('attention.query', 'attn.qkv').replace('attention.', 'attn.')}"] = tensor
-            if rest.startswith("attention.query"):
-                parts = [weights[name.replace("query", part)] for part in ("query", "key", "value")]
-                made[f"{ours}.{index}.attn.qkv.{rest.rsplit('.', 1)[1]}"] = torch.cat(parts)
+        if not name.startswith(f"{theirs}."):
+            continue
+        block = name.removeprefix(f"{theirs}.").replace("attention.", "attn.")
+        if "attn.query." in block:
+            parts = [weights[name.replace("query", part)] for part in ("query", "key", "value")]
+            made[f"{ours}.{block.replace('query', 'qkv')}"] = torch.cat(parts)
+        elif "attn.key." not in block and "attn.value." not in block:
+            made[f"{ours}.{block}"] = tensor
     return made
 
 
@@ -94,7 +95,8 @@ def training_state(encoder: Weights, target: Weights | None, predictor: Weights 
     content: dict[str, Any] = {"encoder": prefixed(encoder, "module.backbone.") | stale}
     if predictor is not None:
         content["predictor"] = prefixed(predictor, "module.")
-    content["opt"] = {"state": {0: {"step": torch.tensor(3.0), "exp_avg": torch.zeros(4)}}, "param_groups": [{"lr": 0.1}]}
+    moments = {"step": torch.tensor(3.0), "exp_avg": torch.zeros(4)}
+    content["opt"] = {"state": {0: moments}, "param_groups": [{"lr": 0.1}]}
     content["scaler"] = None
     if target is not None:
         content["target_encoder"] = prefixed(target, "module.backbone.") | stale

@@ -63,7 +63,7 @@ def command(
     the published planner: 7.5 cm an axis, no rotation, and 0.75 of the gripper's way.
 
     Of the two encoders of a .pt file, target_encoder is the moving average of the other one. It gives the targets that
-    predictors are trained towards, and is the one that is published as frozen features and that V-JEPA 2-AC is built on.
+    predictors are trained towards, and the published evaluations and V-JEPA 2-AC are built on it.
     """
     from jepa_robot.cli.data.source_options import read_contract
     from jepa_robot.errors import ConfigError, OutputError
@@ -74,15 +74,16 @@ def command(
     if out.suffix != ".safetensors":
         raise ConfigError(f"is {out.name}", where="--out", expected="a name that ends in .safetensors")
     if contract is not None and (task or camera):
-        raise ConfigError("the contract names task and camera", where="--contract", mend="leave --task and --camera out")
+        raise ConfigError("names task and camera itself", where="--contract", mend="leave --task and --camera out")
     space = ActionSpace(task, camera, None if contract is None else read_contract(contract))
     found = read_vjepa2(source, ImportOptions(image_size, heads, predictor_heads, encoder, extrinsics))
     kind = save_vjepa2(out, found, space, source.name)
     if as_json:
-        facts = {"path": str(out), "kind": kind, "encoder": found.chosen, "used": found.used, "left_out": found.left_out}
-        click.echo(json.dumps(facts))
+        facts = {"path": str(out), "kind": kind, "encoder": found.chosen, "used": found.used}
+        click.echo(json.dumps(facts | {"left_out": found.left_out}))
         return
-    click.echo(f"{out}: {kind}, {out.stat().st_size / 1e6:.1f} MB; {found.used} tensors used, encoder from {found.chosen}")
+    size = out.stat().st_size / 1e6
+    click.echo(f"{out}: {kind}, {size:.1f} MB; {found.used} tensors used, encoder from {found.chosen}")
     for why, count in Counter(found.left_out.values()).items():
         names = [name for name, reason in found.left_out.items() if reason == why]
         click.echo(f"left out: {', '.join(names[:4])}{f' and {count - 4} more' if count > 4 else ''} ({why})")
