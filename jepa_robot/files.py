@@ -58,8 +58,12 @@ def _output_errors(target: Path, kind: str) -> Iterator[None]:
     """What the operating system refuses in the block is one line about ``target``, a path or a folder."""
     try:
         yield
+    except BrokenPipeError:
+        raise  # of standard output, not of the target
     except OSError as error:
         reason = error.strerror or str(error)
+        if (file := next((parent for parent in target.parents if parent.is_file()), None)) is not None:
+            reason = f"{file} is a file, not a folder"
         raise OutputError(
             f"cannot be written ({reason})", where=target, mend=f"free space there or choose another output {kind}"
         ) from error

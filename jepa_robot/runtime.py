@@ -10,19 +10,25 @@ from jepa_robot.errors import ConfigError
 
 
 def device_of(name: str) -> torch.device:
-    """``auto`` (CUDA where there is one), or any torch device name.
+    """``auto`` (CUDA where there is one), ``cpu``, ``cuda``, or one of several GPUs: ``cuda:1``.
 
     Raises:
         ConfigError: unknown, or not on this machine.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    unknown = ConfigError(f"unknown device {name!r}", where="device", expected="auto, cpu or cuda")
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise ConfigError(f"unknown device {name!r}", where="device", expected="auto, cpu or cuda") from error
+        raise unknown from error
+    if device.type not in ("cpu", "cuda"):
+        raise unknown
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ConfigError("CUDA is not available here", where="device", mend="use device=cpu")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        there = f"cuda:0 to cuda:{torch.cuda.device_count() - 1}"
+        raise ConfigError(f"there is no {name} here", where="device", expected=there)
     return device
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 from tqdm import tqdm
 
-from jepa_robot.cli.options import SEED, Option, json_option, scene_options
+from jepa_robot.cli.options import SEED, STEPS, Option, json_option, scene_options
 from jepa_robot.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -25,13 +25,15 @@ DEFAULT_MIX = "noisy=0.3,explore=0.7"
 _PLAIN_LINES = 10
 # Share of the actions that move the object, below which a model hardly learns what becomes of it.
 FEW_MOVES = 0.05
+# Of processes on one machine: each holds a simulator.
+MAX_WORKERS = 1000
 
 
 @click.command("collect")
 @click.option("--task", required=True, help="Task to record, e.g. panda_reach, or MODULE:ID of one of yours.")
-@click.option("--episodes", type=click.IntRange(min=1), required=True, help="Episodes that the file shall hold.")
+@click.option("--episodes", type=click.IntRange(1, 1_000_000), required=True, help="Episodes that the file shall hold.")
 @click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), required=True, help="HDF5 file.")
-@click.option("--steps", type=click.IntRange(1, 100_000), default=30, show_default=True, help="Actions in an episode.")
+@click.option("--steps", type=STEPS, default=30, show_default=True, help="Actions in an episode.")
 @click.option("--seed", type=SEED, default=0, show_default=True, help="Seed of all episodes.")
 @click.option(
     "--workers",
@@ -146,9 +148,9 @@ def parse_workers(text: str) -> int | RayWorkers:
 
     if match := re.fullmatch("ray(?::([1-9][0-9]*))?", text):
         return RayWorkers(int(match[1]) if match[1] else None)
-    if re.fullmatch("[1-9][0-9]*", text):
+    if re.fullmatch("[1-9][0-9]*", text) and int(text) <= MAX_WORKERS:
         return int(text)
-    raise ConfigError(f"is {text!r}", where="--workers", expected="a number from 1 on, ray, or ray:N")
+    raise ConfigError(f"is {text!r}", where="--workers", expected=f"a number from 1 to {MAX_WORKERS}, ray, or ray:N")
 
 
 class _Progress:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import sys
@@ -12,7 +13,7 @@ import click
 from tqdm import tqdm
 
 from jepa_robot.cli.options import SEED, Option, json_option, planning_options
-from jepa_robot.errors import NoveltyError
+from jepa_robot.errors import ConfigError, NoveltyError
 from jepa_robot.files import atomic_folder, atomic_path, require_free
 
 if TYPE_CHECKING:
@@ -65,28 +66,27 @@ def command(
 
     from jepa_robot.cli.planning import configuration, prepare  # loads torch and Hydra
     from jepa_robot.evaluation.statistics import summary
+    from jepa_robot.evaluation.tasks import LAST_EVALUATION_SEED
     from jepa_robot.models.checkpoint import record_results
 
+    if seed > LAST_EVALUATION_SEED:
+        raise ConfigError(f"is {seed}", where="--seed", expected=f"0 to {LAST_EVALUATION_SEED}")
     setup = prepare(configuration("evaluate", overrides, task, camera, task_options, variation, max_steps), checkpoint)
-    with setup.task:
-        results = _run(setup, episodes, seed, keep_failures=out is not None)
-    facts = {
-        "task": setup.task.name,
-        "checkpoint": setup.checkpoint,
-        "seed": seed,
-        "max_steps": setup.max_steps,
-        "variation": list(setup.variation),
-        **{policy: summary(of_policy) for policy, of_policy in results.items()},
-    }
-    if out is not None:
-        _save(out, facts, results)
-    click.echo(json.dumps(facts) if as_json else _table(facts, list(results)))
-    if refused := facts["planner"]["refused"]:
-        click.echo(
-            f"note: {refused} of {episodes} goals were refused and count as failures, being unlike what the model was "
-            "trained on; planner.max_novelty=inf has it plan for any",
-            err=True,
-        )
+    with contextlib.ExitStack() as at_end:
+        # The folder is made first: what cannot be written to is refused before hours of episodes.
+        with setup.task, contextlib.nullcontext() if out is None else atomic_folder(out) as folder:
+            results = _run(setup, episodes, seed, keep_failures=out is not None)
+            facts = {
+                "task": setup.task.name,
+                "checkpoint": setup.checkpoint,
+                "seed": seed,
+                "max_steps": setup.max_steps,
+                "variation": list(setup.variation),
+                **{policy: summary(of_policy) for policy, of_policy in results.items()},
+            }
+            at_end.callback(_print, facts, list(results), as_json)  # also where the disk is full
+            if folder is not None:
+                _save(folder, facts, results)
     if record:
         kept = {key: value for key, value in facts.items() if key not in ("task", "checkpoint")}
         record_results(setup.checkpoint, {_title(facts): kept | {"overrides": list(overrides)}})
@@ -129,21 +129,32 @@ def _run(setup: Setup, episodes: int, seed: int, keep_failures: bool) -> Results
     return results
 
 
-def _save(out: Path, facts: dict[str, Any], results: Results) -> None:
+def _print(facts: dict[str, Any], policies: list[str], as_json: bool) -> None:
+    click.echo(json.dumps(facts) if as_json else _table(facts, policies))
+    planner = facts["planner"]
+    if planner["refused"]:
+        click.echo(
+            f"note: {planner['refused']} of {planner['episodes']} goals were refused and count as failures, being "
+            "unlike what the model was trained on; planner.max_novelty=inf has it plan for any",
+            err=True,
+        )
+
+
+def _save(folder: Path, facts: dict[str, Any], results: Results) -> None:
+    """Fill the output folder."""
     from jepa_robot.evaluation.statistics import row
     from jepa_robot.reporting.strip import save_strip
 
     rows = [row(policy, i, result) for policy, of_policy in results.items() for i, result in enumerate(of_policy)]
-    with atomic_folder(out) as folder:
-        with atomic_path(folder / "results.json") as path:
-            path.write_text(json.dumps({**facts, "rows": rows}, indent=2) + "\n")
-        with atomic_path(folder / "episodes.csv") as path, open(path, "w", newline="") as file:
-            writer = csv.DictWriter(file, fieldnames=list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows)
-        for result in results["planner"]:
-            if not result.success:
-                save_strip(folder / "failed" / f"seed_{result.seed}.png", result)
+    with atomic_path(folder / "results.json") as path:
+        path.write_text(json.dumps({**facts, "rows": rows}, indent=2) + "\n")
+    with atomic_path(folder / "episodes.csv") as path, open(path, "w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    for result in results["planner"]:
+        if not result.success:
+            save_strip(folder / "failed" / f"seed_{result.seed}.png", result)
 
 
 def _title(facts: dict[str, Any]) -> str:

@@ -134,6 +134,9 @@ def _describe(error: Exception) -> str:
         where = f"{filename}: " if filename else ""
         return f"{where}the disk is full; free some space or choose another output path"
     text = _one_line(str(error))
+    # torch says so by a RuntimeError on CPUs, and by an OutOfMemoryError on GPUs.
+    if isinstance(error, MemoryError) or "an't allocate memory" in text or "out of memory" in text:
+        return "out of memory; choose smaller settings, such as fewer samples, smaller batches or pictures"
     return f"unexpected {type(error).__name__}{': ' if text else ''}{text}; run again with --debug for the traceback"
 
 

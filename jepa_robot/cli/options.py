@@ -15,6 +15,8 @@ Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 # What torch and NumPy both take.
 SEED = click.IntRange(min=0, max=2**63 - 1)
+# Actions in an episode.
+STEPS = click.IntRange(1, 100_000)
 
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON object on standard output and nothing else."
@@ -103,7 +105,7 @@ planning_options = _together(
     click.option("--task", help="Task to plan in, or MODULE:ID of one of yours.  [default: panda_reach]"),
     scene_options(),
     checkpoint_option,
-    click.option("--max-steps", type=click.IntRange(min=1), help="Actions before an episode ends.  [default: the task's]"),
+    click.option("--max-steps", type=STEPS, help="Actions before an episode ends.  [default: the task's]"),
     click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]..."),
 )
 """A planner in a task: ``task``, those of `scene_options`, ``checkpoint``, ``max_steps`` and ``overrides``."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ import jepa_envs
 import torch
 from omegaconf import DictConfig, OmegaConf
 
+from jepa_robot.cli.checkpoints import checkpoint_for
 from jepa_robot.cli.config import compose
 from jepa_robot.cli.options import Option
 from jepa_robot.errors import ConfigError
@@ -46,20 +48,30 @@ def configuration(
     variation: Sequence[str] = (),
     max_steps: int | None = None,
 ) -> DictConfig:
-    """``configs/<name>.yaml`` with what the command line's options say, and then with overrides.
+    """``configs/<name>.yaml`` with what the command line's options say, and with overrides.
 
     Raises:
-        ConfigError: the task has no configuration, or an override is wrong.
+        ConfigError: the task has no configuration, an override is wrong, or says again what an option says.
         TaskError: the task is unknown.
     """
     chosen = [] if task is None else _task_overrides(task, max_steps)
+    said = {} if task is None else {"task": "--task", "task.name": "--task"}
     if camera is not None:
         chosen.append(f"task.camera={_quoted(camera)}")
-    chosen += [f"task.options.{option}={_quoted(value)}" for option, value in (options or {}).items()]
+        said["task.camera"] = "--camera"
+    for option, value in (options or {}).items():
+        chosen.append(f"task.options.{option}={_quoted(value)}")
+        said[f"task.options.{option}"] = f"--task-option {option}"
     if variation:
         chosen.append(f"task.variation=[{','.join(variation)}]")
-    last = [] if max_steps is None else [f"task.max_steps={max_steps}"]
-    return compose(name, [*chosen, *overrides, *last])
+        said["task.variation"] = "--variation"
+    if max_steps is not None:
+        chosen.append(f"task.max_steps={max_steps}")
+        said["task.max_steps"] = "--max-steps"
+    for text in overrides:
+        if (option := said.get(text.partition("=")[0].strip())) is not None:
+            raise ConfigError(f"is given with {option}", where=f"override {text!r}", mend="leave one of them out")
+    return compose(name, [*chosen, *overrides])
 
 
 def _task_overrides(task: str, max_steps: int | None) -> list[str]:
@@ -75,22 +87,25 @@ def _task_overrides(task: str, max_steps: int | None) -> list[str]:
 
 
 def _quoted(value: Option) -> str:
-    """A value as Hydra reads it."""
-    return json.dumps(value, ensure_ascii=False)
+    """A value as Hydra reads it: in quotes a backslash stands for itself, except before a quote."""
+    if not isinstance(value, str):
+        return json.dumps(value)
+    escaped = re.sub(r"(\\*)('|\Z)", lambda found: 2 * found[1] + ("\\'" if found[2] else ""), value)
+    return f"'{escaped}'"
 
 
 def prepare(config: DictConfig, checkpoint: str | None) -> Setup:
     """Load the checkpoint and open the task.
 
     Raises:
-        CheckpointError: it cannot be read.
+        CheckpointError: it cannot be read, or none is given and the task has no shipped one.
         ContractError: it was trained for other frames, actions or states than the task's.
         ConfigError, TaskError: a setting is wrong, or the simulator cannot run here.
     """
     settings = PlannerSettings.from_dict(OmegaConf.to_container(config.planner))
     if config.threads > 0:
         torch.set_num_threads(config.threads)
-    checkpoint = config.task.name if checkpoint is None else checkpoint
+    checkpoint = checkpoint_for(config.task.name, checkpoint)
     model = load(checkpoint, device_of(config.device))
     frames = model.config.predictor.max_frames
     if settings.context_frames + settings.horizon > frames:

@@ -29,9 +29,9 @@ def _one_of(*names: str) -> Range:
 
 RANGES: dict[str, Range] = {
     "seed": (lambda v: 0 <= v < 2**63, "0 to 2^63 - 1"),
-    "threads": _NOT_NEGATIVE,
+    "threads": (lambda v: 0 <= v <= 1024, "0 or more, and at most 1024"),
     "valid_fraction": _INSIDE,
-    "task.max_steps": _POSITIVE,
+    "task.max_steps": (lambda v: 1 <= v <= 100_000, "1 to 100000"),
     "task.image_size": (lambda v: isinstance(v, int) and v >= 16, "16 pixels or more"),
     "source.fps": _POSITIVE,
     "source.image_size": (lambda v: v >= 8, "8 or more"),

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 EVALUATION_SEED_BASE = 1_000_000
 EVALUATION_SEED_STRIDE = 100_000
+# Seeds of its episodes still fit 63 bits, which torch and NumPy both take.
+LAST_EVALUATION_SEED = (2**63 - 1 - EVALUATION_SEED_BASE) // EVALUATION_SEED_STRIDE - 1
 
 
 def episode_seed(seed: int, episode: int) -> int:

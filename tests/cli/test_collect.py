@@ -128,7 +128,9 @@ def test_another_command_on_the_file(recorded, call, changed, message):
         ({"steps": 100_001}, "--steps"),  # an episode is held in memory until it is whole
         ({"episodes": 0}, "--episodes"),
         ({"compression": "zip"}, "--compression"),
-        ({"workers": 0}, "--workers: is '0'; expected a number from 1 on, ray, or ray:N"),
+        ({"workers": 0}, "--workers: is '0'; expected a number from 1 to 1000, ray, or ray:N"),
+        ({"workers": 1001}, "--workers: is '1001'"),
+        ({"episodes": 10**20}, "--episodes"),
         ({"workers": "ray:"}, "--workers: is 'ray:'"),
         ({"workers": "rays"}, "--workers: is 'rays'"),
         ({"workers": "ray:0"}, "--workers: is 'ray:0'"),

@@ -1,4 +1,5 @@
 import csv
+import errno
 import json
 import shutil
 
@@ -7,7 +8,7 @@ from command_line import assert_refused
 
 from jepa_robot.errors import OutputError
 from jepa_robot.evaluation.goal_picture import start_and_goal
-from jepa_robot.evaluation.tasks import Task, episode_seed
+from jepa_robot.evaluation.tasks import LAST_EVALUATION_SEED, Task, episode_seed
 
 FEW = ("planner.samples=32", "planner.elites=4", "planner.iterations=2")
 
@@ -116,6 +117,34 @@ def test_figures_are_printed_even_where_they_cannot_be_recorded(call, tiny_check
     assert err.splitlines()[-1].startswith("error: mine.safetensors: cannot be written")
 
 
+def test_an_output_folder_that_cannot_be_made_is_refused_before_the_first_episode(call, tiny_checkpoint, tmp_path):
+    (tmp_path / "mine.txt").write_text("mine")
+    outcome = evaluate(call, tiny_checkpoint, "--episodes", 1, "--max-steps", 1, "--out", "mine.txt/there")
+    assert_refused(outcome, "mine.txt/there: cannot be written", "mine.txt is a file")  # no line of progress before
+    assert (tmp_path / "mine.txt").read_text() == "mine"
+
+
+def test_figures_are_printed_even_where_they_cannot_be_written(call, tiny_checkpoint, tmp_path, monkeypatch):
+    import jepa_robot.reporting.strip
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(jepa_robot.reporting.strip, "save_strip", full)
+    args = ("--episodes", 1, "--max-steps", 1, "--json", "--out", "there")
+    code, out, err = evaluate(call, tiny_checkpoint, *args)
+    assert code == 2 and json.loads(out)["planner"]["successes"] == 0
+    assert err.splitlines()[-1].startswith("error: there: cannot be written (No space left on device)")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_last_seed(call, tiny_checkpoint):
+    args = ("--episodes", 1, "--max-steps", 1, "--seed", LAST_EVALUATION_SEED)
+    code, _, err = evaluate(call, tiny_checkpoint, *args)
+    assert code == 0, err
+    assert episode_seed(LAST_EVALUATION_SEED, 99_999) < 2**63 <= episode_seed(LAST_EVALUATION_SEED + 1, 99_999)
+
+
 def weights(path):
     """Bytes of every tensor: the file without its header, whose length comes first."""
     content = path.read_bytes()
@@ -129,6 +158,8 @@ def weights(path):
         (("--task", "wash_up"), "wash_up"),
         (("planner.sample=3",), "planner.samples"),
         (("--out", "used"), "not empty"),
+        (("--seed", str(2**63 - 1)), "0 to 92233720368536"),
+        (("--max-steps", str(10**20)), "--max-steps"),
     ],
 )
 def test_wrong_options(call, tiny_checkpoint, tmp_path, args, word):

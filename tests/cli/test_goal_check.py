@@ -99,7 +99,7 @@ def test_files_that_are_no_colour_pictures_cannot_be_used(call, goal_png, make, 
 def test_the_checkpoint_of_the_picture_s_task(call, goal_png, tiny_checkpoint):
     """Without a checkpoint it is that of the picture's task; with one, that one's task."""
     assert call("goal", "--task", "two_rooms", "-o", "rooms.png").code == 0
-    assert_refused(call("goal", "check", "rooms.png"), "two_rooms: no such checkpoint")
+    assert_refused(call("goal", "check", "rooms.png"), "task two_rooms: has no shipped checkpoint", "--checkpoint")
     code, out, _ = call("goal", "check", "rooms.png", "--checkpoint", "panda_reach")
     assert code == 1 and "hint: draw a goal of that task: jepa-robot goal --task panda_reach" in out
     code, out, _ = call("goal", "check", goal_png, "--checkpoint", tiny_checkpoint)
@@ -113,7 +113,7 @@ def test_the_checkpoint_of_the_picture_s_task(call, goal_png, tiny_checkpoint):
         (["."], ".: cannot be read (Is a directory)"),
         (["GOAL", "--checkpoint", "none.safetensors"], "none.safetensors: no such checkpoint"),
         (["GOAL", "--checkpoint", "GOAL"], "goal.png"),
-        (["GOAL", "--task", "juggle"], "juggle: no such checkpoint"),
+        (["GOAL", "--task", "juggle"], "there is no task 'juggle'"),
         (["GOAL", "--checkpoint", "panda_reach", "--task", "push_t"], "was trained for task 'panda_reach'"),
         ([], "Missing argument 'PICTURE'"),
     ],

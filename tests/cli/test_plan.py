@@ -1,5 +1,6 @@
 import dataclasses
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -146,12 +147,63 @@ def test_picture_with_a_foreign_state(plan, goal_png, tmp_path):
         (("threads=-1",), ("threads", "0 or more")),
         (("device=abacus",), ("abacus",)),
         (("--checkpoint", "none.safetensors"), ("none.safetensors", "no such checkpoint")),
+        (("--checkpoint", ""), ("--checkpoint", "empty", ".safetensors")),
         (("--seed", "-1"), ("--seed",)),
+        (("--max-steps", "100001"), ("--max-steps", "100000")),
+        (("task.max_steps=100001",), ("task.max_steps", "1 to 100000")),
+        (("threads=100000",), ("threads", "at most 1024")),
+        (("device=meta",), ("meta", "auto, cpu or cuda")),
+        (("planner.samples=99999999999999999999999",), ("samples", "2 to 100000")),
+        (("planner.init_std=inf", "planner.min_std=0"), ("init_std", "finite")),
+        (("planner.max_novelty=-1",), ("max_novelty", "above 0")),
+        (("planner.energy.action_cost=-1",), ("planner.energy.action_cost", "0 to 1e+09")),
+        (("planner.energy.action_cost=inf",), ("planner.energy.action_cost", "0 to 1e+09")),
     ],
 )
 def test_wrong_options(plan, goal_png, tmp_path, args, words):
     assert_refused(plan("--goal", goal_png, *args), *words)
     assert not (tmp_path / "outputs").exists()
+
+
+@pytest.mark.parametrize(
+    "option, override",
+    [
+        (("--task", "panda_reach"), "task=panda_push"),
+        (("--task", "panda_reach"), "task.name=panda_push"),
+        (("--camera", "front"), "task.camera=top"),
+        (("--task-option", "rotation=none"), "task.options.rotation=yaw"),
+        (("--variation", "light"), "task.variation=[camera]"),
+        (("--max-steps", "3"), "task.max_steps=2"),
+    ],
+)
+def test_an_option_and_an_override_of_the_same(plan, goal_png, option, override):
+    assert_refused(plan("--goal", goal_png, *option, override), f"override '{override}'", option[0], "leave one")
+
+
+@pytest.mark.parametrize("camera", ["it's", "a\\b", "end\\", "a\\'b", 'say "front"', "a=b, [c]"])
+def test_an_option_s_text_is_taken_as_it_is(plan, goal_png, camera):
+    assert_refused(plan("--goal", goal_png, "--camera", camera), f"camera {camera!r} is unknown")
+
+
+@pytest.mark.parametrize(
+    "args, words",
+    [
+        (("--task", "panda_push"), ("task panda_push", "no shipped checkpoint", "--checkpoint FILE")),
+        (("task.name=wash_up",), ("there is no task 'wash_up'",)),
+    ],
+)
+def test_no_checkpoint_for_the_task(call, goal_png, args, words):
+    assert_refused(call("plan", "--goal", goal_png, *args), *words)
+
+
+def test_more_memory_than_there_is(plan, goal_png, tmp_path, monkeypatch):
+    import torch
+
+    from jepa_robot.planning import Planner
+
+    monkeypatch.setattr(Planner, "plan", lambda *_: torch.empty(2**60))
+    assert_refused(plan("--goal", goal_png, "--out", "there"), "out of memory", "fewer samples")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_truncated_checkpoint(plan, goal_png, tiny_checkpoint, tmp_path):
@@ -178,6 +230,9 @@ def test_output_folder_in_use(plan, goal_png, tmp_path):
 
 def test_output_folder_that_cannot_be_made_is_refused_before_the_arm_moves(plan, goal_png):
     assert_refused(plan("--goal", goal_png, "--out", "/proc/run"), "/proc/run: cannot be written")
+    Path("mine.txt").write_text("mine")
+    assert_refused(plan("--goal", goal_png, "--out", "mine.txt/run"), "mine.txt is a file, not a folder")
+    assert Path("mine.txt").read_text() == "mine"
 
 
 def test_interrupted_run_leaves_nothing(plan, goal_png, tmp_path, monkeypatch):

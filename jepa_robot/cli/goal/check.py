@@ -46,6 +46,7 @@ def check(picture: Path, checkpoint: str | None, task: str | None, fitted: Path 
     except OSError as error:
         raise GoalError(f"cannot be read ({error.strerror})", where=picture, expected="a picture") from error
 
+    from jepa_robot.cli.checkpoints import checkpoint_for
     from jepa_robot.evaluation.goal_check import check_goal, fit, unreadable  # loads torch
     from jepa_robot.models import load
     from jepa_robot.planning import build_planner
@@ -55,7 +56,7 @@ def check(picture: Path, checkpoint: str | None, task: str | None, fitted: Path 
     except GoalError as error:
         loaded, wrong = None, error
     wanted = task or (loaded and loaded.task) or DEFAULT_TASK
-    name = wanted if checkpoint is None else checkpoint
+    name = checkpoint_for(wanted, checkpoint)
     planner = build_planner(load(name))
     if task is not None and task != planner.contract.task:
         raise ContractError(

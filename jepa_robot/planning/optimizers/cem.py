@@ -25,6 +25,8 @@ from torch import Tensor
 
 from jepa_robot.errors import ConfigError, PlanningError
 
+MAX_SAMPLES = 100_000
+
 
 @dataclass(frozen=True)
 class CEMState:
@@ -75,10 +77,10 @@ class CEM:
     ):
         for name, value, right, expected in (
             ("horizon", horizon, horizon >= 1, "at least 1"),
-            ("samples", samples, samples >= 2, "at least 2"),
+            ("samples", samples, 2 <= samples <= MAX_SAMPLES, f"2 to {MAX_SAMPLES}"),
             ("elites", elites, 1 <= elites <= samples, f"1 to samples ({samples})"),
             ("momentum", momentum, 0 <= momentum < 1, "at least 0 and below 1"),
-            ("init_std", init_std, init_std > 0, "above 0"),
+            ("init_std", init_std, 0 < init_std < float("inf"), "above 0, and finite"),
             ("min_std", min_std, 0 <= min_std <= init_std, f"0 to init_std ({init_std})"),
             ("keep_elites", keep_elites, 0 <= keep_elites <= min(elites, samples - 2), "0 to elites"),
         ):
