@@ -182,7 +182,7 @@ class Planner:
         novelty = float(self.model.novelty(goal))
         if self.max_novelty is not None and not novelty <= self.max_novelty:
             raise NoveltyError(
-                f"is unlike everything that the model was trained on (novelty {novelty:.0f})",
+                f"is unlike everything that the model was trained on (novelty {novelty:.1f})",
                 where="goal picture",
                 expected=f"at most {self.max_novelty:g}; training pictures have about 1",
                 mend="take it with the camera, scene and light of the training data, or set planner.max_novelty=inf",

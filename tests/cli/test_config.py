@@ -116,7 +116,7 @@ def test_the_configuration_is_closed(tree):
 @pytest.mark.parametrize(
     ("name", "override", "expected"),
     [
-        ("plan", "task.max_steps=0", "a number above 0"),
+        ("plan", "task.max_steps=0", "1 to 100000"),
         ("plan", "threads=-1", "0 or more"),
         ("pretrain", "seed=-1", r"0 to 2\^63 - 1"),
         ("pretrain", "train.clip_frames=5", "an even number"),

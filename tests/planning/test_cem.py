@@ -142,7 +142,8 @@ def test_tell_leaves_the_old_state_alone():
     "changed",
     [
         {"horizon": 0}, {"samples": 1}, {"elites": 0}, {"elites": 129}, {"momentum": 1.0}, {"momentum": -0.1},
-        {"init_std": 0.0}, {"min_std": 2.0}, {"keep_elites": 13}, {"low": HIGH},
+        {"init_std": 0.0}, {"init_std": float("inf")}, {"min_std": 2.0}, {"samples": 100_001},
+        {"keep_elites": 13}, {"low": HIGH},
     ],
 )  # fmt: skip
 def test_wrong_settings(changed):

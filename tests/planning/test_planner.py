@@ -294,6 +294,12 @@ def test_wrong_settings(toy, settings):
         build_planner(toy.Model(), dataclasses.replace(settings, iterations=0))
     with pytest.raises(ConfigError, match="context_frames is 0"):
         build_planner(toy.Model(), dataclasses.replace(settings, context_frames=0))
+    with pytest.raises(ConfigError, match="max_novelty is 0; expected above 0"):
+        build_planner(toy.Model(), dataclasses.replace(settings, max_novelty=0.0))
+    for cost in (-0.1, 1e10, float("inf"), float("nan")):
+        energy = dataclasses.replace(settings.energy, action_cost=cost)
+        with pytest.raises(ConfigError, match="action_cost: is .*expected 0 to 1e"):
+            build_planner(toy.Model(), dataclasses.replace(settings, energy=energy))
 
 
 def test_observation_from_a_dictionary():
