@@ -62,8 +62,8 @@ def _output_errors(target: Path, kind: str) -> Iterator[None]:
         raise  # of standard output, not of the target
     except OSError as error:
         reason = error.strerror or str(error)
-        if (file := next((parent for parent in target.parents if parent.is_file()), None)) is not None:
-            reason = f"{file} is a file, not a folder"
+        if files := [parent for parent in target.parents if parent.exists() and not parent.is_dir()]:
+            reason = f"{files[0]} is a file, not a folder"
         raise OutputError(
             f"cannot be written ({reason})", where=target, mend=f"free space there or choose another output {kind}"
         ) from error

@@ -78,6 +78,8 @@ def _parse(text: str) -> Override:
         )
     if override.is_sweep_override():
         raise ConfigError("has several values", where=_named(text), expected="one value, or a list [a,b]")
+    if override.value() == MISSING:
+        raise ConfigError("is a mark for what is missing", where=_named(text), expected="KEY=VALUE")
     return override
 
 

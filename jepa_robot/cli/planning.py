@@ -57,11 +57,11 @@ def configuration(
     chosen = [] if task is None else _task_overrides(task, max_steps)
     said = {} if task is None else {"task": "--task", "task.name": "--task"}
     if camera is not None:
-        chosen.append(f"task.camera={_quoted(camera)}")
+        chosen.append(f"task.camera={_quoted(camera, '--camera')}")
         said["task.camera"] = "--camera"
     for option, value in (options or {}).items():
-        chosen.append(f"task.options.{option}={_quoted(value)}")
-        said[f"task.options.{option}"] = f"--task-option {option}"
+        said[f"task.options.{option}"] = named = f"--task-option {option}"
+        chosen.append(f"task.options.{option}={_quoted(value, named)}")
     if variation:
         chosen.append(f"task.variation=[{','.join(variation)}]")
         said["task.variation"] = "--variation"
@@ -83,13 +83,19 @@ def _task_overrides(task: str, max_steps: int | None) -> list[str]:
     steps = max_steps or spec.max_episode_steps
     if steps is None:
         raise ConfigError("is registered without max_episode_steps", where=f"task {task}", mend="give --max-steps")
-    return ["task=adapted", f"task.name={_quoted(task)}", f"task.max_steps={steps}"]
+    return ["task=adapted", f"task.name={_quoted(task, '--task')}", f"task.max_steps={steps}"]
 
 
-def _quoted(value: Option) -> str:
-    """A value as Hydra reads it: in quotes a backslash stands for itself, except before a quote."""
+def _quoted(value: Option, where: str) -> str:
+    """A value as Hydra reads it: in quotes a backslash stands for itself, except before a quote.
+
+    Raises:
+        ConfigError: Hydra would put something else in its place.
+    """
     if not isinstance(value, str):
         return json.dumps(value)
+    if "${" in value:
+        raise ConfigError(f"is {value!r}", where=where, expected="a text without ${")
     escaped = re.sub(r"(\\*)('|\Z)", lambda found: 2 * found[1] + ("\\'" if found[2] else ""), value)
     return f"'{escaped}'"
 

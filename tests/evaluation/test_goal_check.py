@@ -159,7 +159,7 @@ def test_the_figure_is_the_planner_s_own(planner, image):
         if verdict.usable:
             planner.reset(picture.image)
         else:
-            with pytest.raises(GoalError, match=rf"\(novelty {verdict.novelty:.0f}\)"):
+            with pytest.raises(GoalError, match=rf"\(novelty {verdict.novelty:.1f}\)"):
                 planner.reset(picture.image)
     settings = dataclasses.replace(default_settings(), max_novelty=0.1)
     assert wrong(check_goal(GoalPicture(image), build_planner(planner.model, settings))) == {"novelty"}
