@@ -58,7 +58,7 @@ class Planner:
         if iterations < 1:
             raise ConfigError(f"iterations is {iterations}", where="planner", expected="at least 1")
         if max_novelty is not None and not max_novelty > 0:
-            raise ConfigError(f"max_novelty is {max_novelty:g}", where="planner", expected="above 0; inf takes any goal")
+            raise ConfigError(f"max_novelty is {max_novelty:g}", where="planner", expected="above 0; inf takes any")
         self.model, self.optimizer, self.energy, self.arrival = model, optimizer, energy, arrival
         self.contract, self.space = model.contract, space
         self.iterations, self.seed, self.clock = iterations, seed, clock
