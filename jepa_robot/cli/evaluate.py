@@ -95,8 +95,8 @@ def command(
 def _run(setup: Setup, episodes: int, seed: int, keep_failures: bool) -> Results:
     """All policies on the same episodes; pictures are only kept of the planner's failures, if at all."""
     from jepa_robot.evaluation.episodes import Goal, refused_episode, run_episode
-    from jepa_robot.evaluation.goal_picture import start_and_goal
     from jepa_robot.evaluation.policies import PlannerPolicy, RandomPolicy, ceiling
+    from jepa_robot.evaluation.starts import start_and_goal
     from jepa_robot.evaluation.tasks import episode_seed
 
     task = setup.task

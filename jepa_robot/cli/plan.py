@@ -55,13 +55,14 @@ def command(
     """
     out = _default_folder() if out is None else out
     require_free(out)
-    from jepa_robot.evaluation.goal_picture import GoalPicture, start_and_goal
+    from jepa_robot.evaluation.goal_picture import GoalPicture
 
     picture = GoalPicture.load(goal_path)
 
     from jepa_robot.cli.planning import configuration, prepare  # loads torch and Hydra
     from jepa_robot.evaluation.episodes import Goal, run_episode
     from jepa_robot.evaluation.policies import PlannerPolicy
+    from jepa_robot.evaluation.starts import start_and_goal
     from jepa_robot.reporting.recording import save_recording
     from jepa_robot.reporting.strip import save_strip
 

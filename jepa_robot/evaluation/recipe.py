@@ -15,7 +15,7 @@ import numpy as np
 from jepa_robot.data.format import STATE_KEY, Episode
 from jepa_robot.data.objects import Objects
 from jepa_robot.errors import ConfigError
-from jepa_robot.evaluation.goal_picture import draw_start_and_goal
+from jepa_robot.evaluation.starts import draw_start_and_goal
 from jepa_robot.evaluation.tasks import Task
 
 

@@ -7,7 +7,8 @@ import pytest
 from command_line import assert_refused
 from PIL import Image
 
-from jepa_robot.evaluation.goal_picture import GoalPicture, start_and_goal
+from jepa_robot.evaluation.goal_picture import GoalPicture
+from jepa_robot.evaluation.starts import start_and_goal
 from jepa_robot.evaluation.tasks import Task
 from jepa_robot.spec import Contract
 

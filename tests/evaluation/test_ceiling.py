@@ -9,8 +9,8 @@ from jepa_envs import renderer
 
 from jepa_robot.errors import GoalError, TaskError
 from jepa_robot.evaluation.episodes import Goal, run_episode
-from jepa_robot.evaluation.goal_picture import start_and_goal
 from jepa_robot.evaluation.policies import ExpertPolicy, TrueStatePolicy, ceiling
+from jepa_robot.evaluation.starts import start_and_goal
 from jepa_robot.evaluation.tasks import Task
 from jepa_robot.planning import default_settings
 

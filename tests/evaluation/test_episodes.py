@@ -4,8 +4,8 @@ import torch
 
 from jepa_robot.errors import GoalError, TaskError
 from jepa_robot.evaluation.episodes import Decision, Goal, run_episode
-from jepa_robot.evaluation.goal_picture import start_and_goal
 from jepa_robot.evaluation.policies import RandomPolicy, TrueStatePolicy
+from jepa_robot.evaluation.starts import start_and_goal
 from jepa_robot.evaluation.tasks import Task
 from jepa_robot.planning import default_settings
 

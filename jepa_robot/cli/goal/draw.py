@@ -14,7 +14,8 @@ import click
 from jepa_robot.cli.goal.check import DEFAULT_TASK
 from jepa_robot.cli.options import Option
 from jepa_robot.errors import ConfigError, GoalError, OutputError
-from jepa_robot.evaluation.goal_picture import GoalPicture, require_png_name, start_and_goal
+from jepa_robot.evaluation.goal_picture import GoalPicture, require_png_name
+from jepa_robot.evaluation.starts import start_and_goal
 
 
 @dataclass(frozen=True)
