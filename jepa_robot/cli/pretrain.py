@@ -19,7 +19,9 @@ def command(overrides: tuple[str, ...]) -> None:
     """
     from jepa_robot.cli.config import compose
     from jepa_robot.cli.objective import LOOP, pretrain_config
-    from jepa_robot.cli.training import check_effect, check_heads, encoder_config, prepare, recipe_entry, settings
+    from jepa_robot.cli.training import (
+        accelerate, check_effect, check_heads, encoder_config, prepare, recipe_entry, settings,
+    )
     from jepa_robot.models.checkpoint import save
     from jepa_robot.models.masked_predictor import MaskedPredictorConfig
     from jepa_robot.runtime import device_of
@@ -39,6 +41,7 @@ def command(overrides: tuple[str, ...]) -> None:
         MaskedPredictorConfig(**config.model.masked_predictor), objective,
         config.seed, device_of(config.device), config.dtype, data.loader,
     )
+    accelerate(config, stage.encoder, stage.teacher, stage.predictor)
     out = Path(config.out)
     kept = settings(config)
     outcome = loop.run(stage, out, kept, **{key: config.train[key] for key in LOOP})

@@ -23,7 +23,7 @@ def command(overrides: tuple[str, ...]) -> None:
 
     from jepa_robot.cli.config import compose
     from jepa_robot.cli.training import (
-        check_effect, check_heads, data_paths, pooled, predictor_config, prepare, recipe_entry, settings,
+        accelerate, check_effect, check_heads, data_paths, pooled, predictor_config, prepare, recipe_entry, settings,
     )
     from jepa_robot.errors import ConfigError
     from jepa_robot.models import ModelConfig, WorldModel, load, load_encoder, read_metadata
@@ -95,6 +95,7 @@ def command(overrides: tuple[str, ...]) -> None:
         WorldConfig(dynamics=DynamicsConfig(**values.pop("dynamics")), **values),
         config.seed, device_of(config.device), config.dtype, data.loader, LatentStore(config.loader.memory_gb, out),
     )
+    accelerate(config, model)
     kept = settings(config, checkpoint=resolve(source))
     outcome = loop.run(stage, out, kept, **run)
     stage.calibrate()

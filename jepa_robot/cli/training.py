@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from omegaconf import DictConfig, OmegaConf
+from torch import nn
 
 from jepa_robot.cli.data.progress import opening
 from jepa_robot.cli.data.source_options import read_contract
@@ -28,6 +29,7 @@ from jepa_robot.data.streamed import SourceSpec
 from jepa_robot.data.windows import Trajectories, repeated_contract
 from jepa_robot.errors import ConfigError
 from jepa_robot.models.ac_predictor import PredictorConfig
+from jepa_robot.models.attention import compile_blocks, set_checkpointing
 from jepa_robot.models.encoder import EncoderConfig
 from jepa_robot.models.encoders import AnyEncoder
 from jepa_robot.models.pooled_encoder import PooledEncoder, PooledEncoderConfig
@@ -35,6 +37,7 @@ from jepa_robot.spec import Contract
 
 logger = logging.getLogger(__name__)
 
+_MEANS = ("out", "threads", "device", "weights", "compile", "checkpointing")  # where and how fast, not what
 _HASHED_BYTES = 2**30  # reading more than this again would take longer than a look at it is worth
 
 
@@ -216,13 +219,21 @@ def check_heads(config: DictConfig, *parts: str) -> None:
             )
 
 
+def accelerate(config: DictConfig, *modules: nn.Module) -> None:
+    """Compile the modules' blocks, and let them keep fewer activations, as the configuration says."""
+    for module in modules:
+        set_checkpointing(module, config.checkpointing)
+        if config.compile:
+            compile_blocks(module)
+
+
 def settings(config: DictConfig, **inputs: str | Path) -> dict[str, Any]:
     """What a run must agree in to be resumed, and what a checkpoint tells of it: plain data.
 
     ``data`` and ``inputs`` are told apart by their content: what was made anew under its old name is another.
     """
     plain = OmegaConf.to_container(config)
-    kept = {k: v for k, v in plain.items() if k not in ("out", "threads", "device", "weights")}
+    kept = {k: v for k, v in plain.items() if k not in _MEANS}
     # Neither changes what is trained on.
     kept["loader"] = {k: v for k, v in kept["loader"].items() if k not in ("workers", "memory_gb")}
     digests = {f"{name}_sha256": _digest(Path(path)) for name, path in inputs.items()}

@@ -157,9 +157,21 @@ class ModulatedBlock(nn.Module):
 
 def set_checkpointing(module: nn.Module, on: bool) -> None:
     """Let all blocks of a module compute their insides again in the backward pass, or keep them; see `Block`."""
-    for layer in module.modules():
-        if isinstance(layer, (Block, ModulatedBlock)):
-            layer.checkpointing = on
+    for block in _blocks(module):
+        block.checkpointing = on
+
+
+def compile_blocks(module: nn.Module) -> None:
+    """Compile all blocks of a module in place, at their first call: `torch.compile` of the part that repeats."""
+    for block in _blocks(module):
+        block.compile()
+
+
+def _blocks(module: nn.Module) -> list[nn.Module]:
+    """The outermost blocks, each with all that it does."""
+    modulated = [layer for layer in module.modules() if isinstance(layer, ModulatedBlock)]
+    inside = {layer.block for layer in modulated}
+    return modulated + [layer for layer in module.modules() if isinstance(layer, Block) and layer not in inside]
 
 
 def initialise(module: nn.Module) -> None:
