@@ -10,7 +10,8 @@ from omegaconf import OmegaConf
 
 from jepa_robot.cli.config import compose
 from jepa_robot.cli.report import pairs, section, table
-from jepa_robot.cli.training import check_heads, predictor_config
+from jepa_robot.cli.starting import predictor_config
+from jepa_robot.cli.training import check_heads
 from jepa_robot.errors import ConfigError
 from jepa_robot.models.encoder import EncoderConfig
 from jepa_robot.models.masked_predictor import MaskedPredictorConfig

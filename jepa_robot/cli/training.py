@@ -31,8 +31,6 @@ from jepa_robot.errors import ConfigError
 from jepa_robot.models.ac_predictor import PredictorConfig
 from jepa_robot.models.attention import compile_blocks, set_checkpointing
 from jepa_robot.models.encoder import EncoderConfig
-from jepa_robot.models.encoders import AnyEncoder
-from jepa_robot.models.pooled_encoder import PooledEncoder, PooledEncoderConfig
 from jepa_robot.spec import Contract
 
 logger = logging.getLogger(__name__)
@@ -153,40 +151,6 @@ def encoder_config(config: DictConfig, contract: Contract) -> EncoderConfig:
         return EncoderConfig(image_size=camera.height, **OmegaConf.to_container(config.model.encoder))
     except ValueError as error:
         raise ConfigError(str(error), where="model.encoder") from error
-
-
-def pooled(encoder: AnyEncoder, config: DictConfig) -> AnyEncoder:
-    """The encoder, with its tokens pooled as ``pooling`` says.
-
-    Raises:
-        ConfigError: there is no such pooling, or this encoder or stage cannot have it.
-    """
-    kind = config.pooling.kind
-    if kind == "none":
-        return encoder
-    if isinstance(encoder.config, PooledEncoderConfig):
-        raise ConfigError(
-            f"is {kind}", where="pooling.kind", expected=f"none: {config.encoder} is pooled already ({encoder.config.pooling})"
-        )
-    if kind == "linear" and not config.train.joint:
-        raise ConfigError("is linear, which is trained", where="pooling.kind", expected="mean, or train=joint")
-    width = encoder.config.width if kind == "mean" else config.pooling.width
-    try:
-        return PooledEncoder(PooledEncoderConfig(encoder.config, kind, width), encoder)
-    except ValueError as error:
-        raise ConfigError(str(error).replace("mean or linear", "none, mean or linear"), where="pooling.kind") from error
-
-
-def predictor_config(config: DictConfig) -> PredictorConfig:
-    """Sizes and variant of the action-conditioned predictor, from the ``model`` group.
-
-    Raises:
-        ConfigError: there is no such variant.
-    """
-    try:
-        return PredictorConfig(**config.model.predictor)
-    except ValueError as error:
-        raise ConfigError(str(error), where="model.predictor") from error
 
 
 def check_effect(overrides: Sequence[str], without: Mapping[str, str]) -> None:

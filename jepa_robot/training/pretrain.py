@@ -27,9 +27,9 @@ from jepa_robot.training.masks import MaskConfig, Masks, sample_masks
 from jepa_robot.training.optim import adamw, ema_update
 from jepa_robot.training.phases import Phase, phase_at, resized
 from jepa_robot.training.probes import pixel_figures, prefixed, representation_figures
+from jepa_robot.training.regularisation import collapse_terms, wanted, weighted
 from jepa_robot.training.schedules import cosine, linear, warmup_constant_decay
-from jepa_robot.training.sigreg import directions, sigreg
-from jepa_robot.training.summary import DIMS, FrameSummary, SummaryConfig
+from jepa_robot.training.summary import FrameSummary, SummaryConfig
 
 SUMMARY_FRAMES = 4  # frames of a clip that are also encoded whole, for the terms on summaries
 
@@ -48,8 +48,7 @@ class PretrainConfig:
         exponent: of the prediction error: 1 for V-JEPA's, 2 for I-JEPA's.
         motion: 0 counts all hidden tokens alike; 1 counts them by how much their pixels change in the clip.
         summary: what of a frame the next three terms are measured on.
-        variance, covariance: weights of `losses.variance_covariance`.
-        gaussian: weight of `sigreg.sigreg`.
+        variance, covariance, gaussian: weights of `regularisation.collapse_terms`.
         momentum, momentum_end: of the teacher, in a straight line.
         weight_decay, weight_decay_end: along half a cosine.
         warmup, decay, decay_shape: see `schedules.warmup_constant_decay`.
@@ -181,17 +180,10 @@ class PretrainStage:
 
     def _against_collapse(self, frames: Tensor, rng: np.random.Generator) -> dict[str, Tensor]:
         """Terms of non-zero weight, of frames on their own at their full size."""
-        c = self.config
-        if not (c.variance or c.covariance or c.gaussian):
+        if not wanted(self.config):
             return {}
         summary = self.summary(self.encoder(frames[:, :: max(1, frames.shape[1] // SUMMARY_FRAMES)]))
-        terms = {}
-        if c.variance or c.covariance:
-            terms["variance"], terms["covariance"] = losses.variance_covariance(summary)
-        if c.gaussian:
-            generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
-            terms["gaussian"] = sigreg(summary, directions(DIMS, generator).to(self.device))
-        return terms
+        return collapse_terms(summary, self.config, rng)
 
     def step(self, index: int, steps: int) -> dict[str, float]:
         """One optimisation step, see `loop.Stage`."""
@@ -210,10 +202,7 @@ class PretrainStage:
         with autocast(self.device, self.dtype):
             terms = {"masked": self._prediction_error(resized(frames, phase.image_size), masks)}
             terms |= self._against_collapse(frames, rng)
-        loss = terms["masked"]
-        for name in ("variance", "covariance", "gaussian"):
-            if name in terms:
-                loss = loss + getattr(c, name) * terms[name]
+        loss = terms["masked"] + weighted(terms, c)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_([p for g in self.optimizer.param_groups for p in g["params"]], 1.0)

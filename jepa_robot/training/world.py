@@ -13,7 +13,6 @@ from jepa_robot.data.loader import LoaderConfig, WindowBatches
 from jepa_robot.data.windows import Trajectories, WindowIndex
 from jepa_robot.models.world_model import WorldModel
 from jepa_robot.runtime import autocast
-from jepa_robot.training import losses
 from jepa_robot.training.dynamics import (
     DynamicsConfig,
     displacement_error,
@@ -25,6 +24,7 @@ from jepa_robot.training.dynamics import (
 from jepa_robot.training.latents import LatentStore
 from jepa_robot.training.optim import adamw
 from jepa_robot.training.probes import pixel_figures, prefixed, probe_frames, representation_figures, untrained
+from jepa_robot.training.regularisation import collapse_terms, weighted
 from jepa_robot.training.schedules import warmup_constant_decay
 from jepa_robot.training.summary import FrameSummary, SummaryConfig
 
@@ -39,8 +39,9 @@ class WorldConfig:
     Attributes:
         joint: whether the losses reach the encoder.
         frames: T of a training window; at least rollout_steps + 1.
-        variance, covariance: weights of the two terms of `losses.variance_covariance`, which keep the encoder
-            from collapsing when the dynamics loss reaches it (joint stage only).
+        summary: what of a frame the next three are measured on.
+        variance, covariance, gaussian: weights of `regularisation.collapse_terms`, which keep the encoder from
+            collapsing when the dynamics loss reaches it (joint stage only).
         encoder_lr: learning rate of the encoder as a multiple of ``lr`` (joint stage only).
     """
 
@@ -48,8 +49,10 @@ class WorldConfig:
     joint: bool
     batch_size: int
     frames: int
+    summary: SummaryConfig
     variance: float
     covariance: float
+    gaussian: float
     encoder_lr: float
     lr: float
     weight_decay: float
@@ -69,7 +72,7 @@ class WorldStage:
     """
 
     against_collapse = (
-        "raise train.variance and train.covariance, lower train.lr or train.encoder_lr, or hold the targets "
+        "raise train.variance and train.covariance, or train.gaussian, lower train.lr or train.encoder_lr, or hold the targets "
         "(train.dynamics.stop_gradient=true)"
     )
 
@@ -97,9 +100,8 @@ class WorldStage:
         self.latents: Tensor | None = None
         if config.joint:
             sizes = model.config.encoder
-            summary = SummaryConfig(of="flattened", head="fixed")
-            self.summary = FrameSummary(sizes.tokens, sizes.width, summary, seed).to(device)
-            for group in adamw([model.encoder], config.lr, config.weight_decay).param_groups:
+            self.summary = FrameSummary(sizes.tokens, sizes.width, config.summary, seed).to(device)
+            for group in adamw([model.encoder, self.summary], config.lr, config.weight_decay).param_groups:
                 self.optimizer.add_param_group({**group, "scale": config.encoder_lr})
         else:
             with autocast(device, dtype):
@@ -132,8 +134,9 @@ class WorldStage:
             terms = dynamics_terms(self.model, c.dynamics, latents, actions, states, start)
             loss = total(c.dynamics, terms)
             if self.summary is not None:
-                terms["variance"], terms["covariance"] = losses.variance_covariance(self.summary(latents))
-                loss = loss + c.variance * terms["variance"] + c.covariance * terms["covariance"]
+                against = collapse_terms(self.summary(latents), c, rng)
+                terms |= against
+                loss = loss + weighted(against, c)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_([p for g in self.optimizer.param_groups for p in g["params"]], 1.0)
@@ -171,7 +174,8 @@ class WorldStage:
         return latents, windows.actions.to(self.device), windows.states.to(self.device)
 
     def _parts(self) -> dict[str, Any]:
-        return {"model": self.model, "optimizer": self.optimizer, "batches": self.batches}
+        parts = {"model": self.model, "optimizer": self.optimizer, "batches": self.batches}
+        return parts if self.summary is None else {**parts, "summary": self.summary}
 
     def state_dict(self) -> dict[str, Any]:
         return {name: part.state_dict() for name, part in self._parts().items()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -119,13 +120,15 @@ def world_stage(
 
     def make(
         joint: bool = False, seed: int = 3, dtype: str = "fp32", model: WorldModel | None = None,
-        stop_gradient: bool | None = None, store: LatentStore = LatentStore(),
+        stop_gradient: bool | None = None, store: LatentStore = LatentStore(), **changed: Any,
     ) -> WorldStage:
         held = not joint if stop_gradient is None else stop_gradient  # as in configs/train
         config = WorldConfig(
             dynamics=dataclasses.replace(dynamics, stop_gradient=held), joint=joint, batch_size=4, frames=4,
-            variance=0.5, covariance=0.02, encoder_lr=0.5, lr=1e-3, weight_decay=0.04, warmup=0.1, decay=0.5,
+            summary=SummaryConfig("flattened", "fixed"), variance=0.5, covariance=0.02, gaussian=0.0, encoder_lr=0.5,
+            lr=1e-3, weight_decay=0.04, warmup=0.1, decay=0.5,
         )
+        config = dataclasses.replace(config, **changed)
         train, valid = np.arange(5), np.array([5])
         return WorldStage(arrays, train, valid, model or world_model(), config, seed, CPU, dtype, store=store)
 

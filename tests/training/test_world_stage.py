@@ -7,6 +7,7 @@ from tensors import assert_same_state, parameters
 
 from jepa_robot.training import losses
 from jepa_robot.training import loop
+from jepa_robot.training.summary import SummaryConfig
 
 
 def test_frozen_leaves_the_encoder_alone(world_stage):
@@ -183,3 +184,17 @@ def test_calibration_measures_the_error_of_one_step_predictions(world_stage):
     expected = ((errors - errors.mean(0)) ** 2).mean(0).sqrt()
     torch.testing.assert_close(model.metric_error, expected, rtol=1e-3, atol=1e-4)
     torch.testing.assert_close(model.metric(latents) * expected, model.displacement(latents), rtol=1e-3, atol=1e-3)
+
+
+def test_a_learned_summary_is_trained_by_sigreg_and_resumed(world_stage):
+    settings = {"variance": 0.0, "covariance": 0.0, "gaussian": 0.1, "summary": SummaryConfig("pooled", "learned")}
+    stage = world_stage(joint=True, **settings)
+    before = parameters(stage.summary)
+    for index in range(2):
+        numbers = stage.step(index, 10)
+    assert "variance" not in numbers and numbers["gaussian"] > 0
+    for name, value in parameters(stage.summary).items():
+        assert (value != before[name]).any(), name
+    again = world_stage(joint=True, **settings)
+    again.load_state_dict(stage.state_dict())
+    assert again.step(2, 10) == stage.step(2, 10)
