@@ -15,7 +15,7 @@ import torch
 from scipy.stats import spearmanr
 
 from jepa_robot.errors import JepaRobotError
-from jepa_robot.evaluation.goal_picture import start_and_goal
+from jepa_robot.evaluation.starts import start_and_goal
 from jepa_robot.evaluation.tasks import Task, episode_seed
 from jepa_robot.models import load
 from jepa_robot.planning.energy import LatentDistance

@@ -7,7 +7,7 @@ import pytest
 from command_line import assert_refused
 
 from jepa_robot.errors import OutputError
-from jepa_robot.evaluation.goal_picture import start_and_goal
+from jepa_robot.evaluation.starts import start_and_goal
 from jepa_robot.evaluation.tasks import LAST_EVALUATION_SEED, Task, episode_seed
 
 FEW = ("planner.samples=32", "planner.elites=4", "planner.iterations=2")

@@ -11,7 +11,8 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from jepa_robot.errors import GoalError, OutputError
-from jepa_robot.evaluation.goal_picture import CHUNK, GoalPicture, start_and_goal
+from jepa_robot.evaluation.goal_picture import CHUNK, GoalPicture
+from jepa_robot.evaluation.starts import start_and_goal
 from jepa_robot.evaluation.tasks import Task
 from jepa_robot.files import configs_folder
 

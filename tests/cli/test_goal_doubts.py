@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from command_line import assert_refused
 
-from jepa_robot.evaluation.goal_picture import start_and_goal
+from jepa_robot.evaluation.starts import start_and_goal
 from jepa_robot.evaluation.tasks import Task
 
 _PLACE = slice(9, 12)  # of the Panda tasks' object in qpos, after 7 joints and 2 fingers

@@ -13,7 +13,8 @@ from command_line import assert_refused
 from episodes import read_all
 from PIL import Image
 
-from jepa_robot.evaluation.goal_picture import GoalPicture, start_and_goal
+from jepa_robot.evaluation.goal_picture import GoalPicture
+from jepa_robot.evaluation.starts import start_and_goal
 from jepa_robot.evaluation.tasks import Task
 
 STATE = "expected a state as env.state() gives it, as JSON, or a picture drawn by: jepa-robot goal"
