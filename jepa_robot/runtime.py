@@ -27,8 +27,9 @@ def device_of(name: str) -> torch.device:
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ConfigError("CUDA is not available here", where="device", mend="use device=cpu")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        there = f"cuda:0 to cuda:{torch.cuda.device_count() - 1}"
-        raise ConfigError(f"there is no {name} here", where="device", expected=there)
+        raise ConfigError(
+            f"there is no {name} here", where="device", expected=f"a number below {torch.cuda.device_count()}"
+        )
     return device
 
 

@@ -77,6 +77,11 @@ class Attention(nn.Module):
         return self._merge(out), grown
 
 
+def hidden_units(width: int, mlp_ratio: float) -> int:
+    """Of a block's MLP: rounded down as published; the ratio may be a rounded quotient."""
+    return int(width * mlp_ratio + 1e-6)
+
+
 class Block(nn.Module):
     """x + attention(norm(x)), then x + mlp(norm(x)); GELU, LayerNorm epsilon 1e-6 as in V-JEPA 2.
 
@@ -92,7 +97,7 @@ class Block(nn.Module):
         self.norm1 = nn.LayerNorm(width, eps=1e-6)
         self.attn = Attention(width, heads)
         self.norm2 = nn.LayerNorm(width, eps=1e-6)
-        hidden = int(width * mlp_ratio + 1e-6)  # as published; the ratio may be a rounded quotient
+        hidden = hidden_units(width, mlp_ratio)
         self.mlp = nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width))
 
     def forward(self, x: Tensor, table: Table, mask: Tensor | None = None) -> Tensor:

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from jepa_robot.models.ac_predictor import ActionConditionedPredictor, PredictorConfig
+from jepa_robot.models.attention import hidden_units
 from jepa_robot.models.encoder import EncoderConfig, VideoEncoder
 from jepa_robot.models.masked_predictor import MaskedPredictor, MaskedPredictorConfig
 from jepa_robot.models.metric_head import MetricConfig, MetricHead
@@ -88,5 +89,5 @@ def predictor_flops(config: PredictorConfig, encoder: EncoderConfig, actions: in
 
 
 def _block_flops(tokens: int, width: int, mlp_ratio: float) -> int:
-    hidden = int(width * mlp_ratio + 1e-6)
+    hidden = hidden_units(width, mlp_ratio)
     return 2 * (tokens * (4 * width**2 + 2 * width * hidden) + 2 * tokens**2 * width)

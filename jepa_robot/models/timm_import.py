@@ -69,8 +69,9 @@ def _load(backbone: nn.Module, file: Path | None) -> None:
     if file is not None and not file.is_file():
         raise CheckpointError("no such file", where=file, expected="published, random, or a file of weights")
     with torch.no_grad():  # what nothing was loaded into stays this way: timm only logs it
-        for parameter in backbone.parameters():
-            parameter.fill_(torch.nan)
+        for value in backbone.state_dict().values():
+            if value.is_floating_point():
+                value.fill_(torch.nan)
     cfg = dict(backbone.pretrained_cfg) | ({} if file is None else {"file": str(file)})
     filtered = getattr(sys.modules[type(backbone).__module__], "checkpoint_filter_fn", None)
     try:
@@ -86,9 +87,10 @@ def _load(backbone: nn.Module, file: Path | None) -> None:
             f"cannot be downloaded or read ({str(error).splitlines()[0]})", where=where,
             mend="give a file of them: --weights FILE",
         ) from error
-    empty = [name for name, parameter in backbone.named_parameters() if not torch.isfinite(parameter).all()]
+    loaded = backbone.state_dict()
+    empty = [name for name, value in loaded.items() if not torch.isfinite(value).all()]
     if empty:
         raise CheckpointError(
             f"lacks {empty[0]}" + (f" and {len(empty) - 1} more" if len(empty) > 1 else ""), where=where,
-            expected=f"all {sum(1 for _ in backbone.parameters())} tensors of the backbone",
+            expected=f"all {len(loaded)} tensors of the backbone",
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -50,25 +49,20 @@ def linear_probe(
     valid_x: Tensor,
     valid_y: Tensor,
     ridges: tuple[float, ...] = (1e-3, 1e-1, 10.0),
-    groups: Sequence[int] = (),
 ) -> Probe:
     """Ridge regression from features [n, d] to targets [n, p], n at least 2; figures on the held-out samples.
 
-    Of ``ridges`` (relative to n) the one is taken that does best on the last fifth of the training samples
-    (whole episodes, mostly, where samples are in recorded order); it is then fitted to all of them. The
-    held-out samples have no say in it. A target that is constant there has R2 0.
-
-    Args:
-        groups: numbers of neighbouring targets that choose a ridge together; all of them unless given.
+    Of ``ridges`` (relative to n) each target takes the one that does best on the last fifth of the training
+    samples (whole episodes, mostly, where samples are in recorded order), which is then fitted to all of them:
+    the tremble of what stands still must not choose for what moves. The held-out samples have no say in it. A
+    target that is constant there has R2 0.
     """
     cut = len(train_x) - max(1, len(train_x) // 5)
     tried = _ridge(train_x[:cut], train_y[:cut], train_x[cut:], ridges)
     scores = torch.stack([_r2(predicted, train_y[cut:]) for predicted in tried])  # [ridges, p]
-    parts = scores.split(list(groups) or [scores.shape[1]], dim=1)
-    best = [int(part.mean(1).argmax()) for part in parts for _ in range(part.shape[1])]  # [p]
-    chosen = sorted(set(best))
-    fitted = torch.stack(_ridge(train_x, train_y, valid_x, tuple(ridges[i] for i in chosen)))
-    predicted = fitted[[chosen.index(i) for i in best], :, range(len(best))].T
+    chosen, which = scores.argmax(0).unique(return_inverse=True)
+    fitted = torch.stack(_ridge(train_x, train_y, valid_x, tuple(ridges[i] for i in chosen)))  # [chosen, q, p]
+    predicted = fitted[which, :, torch.arange(len(which))].T
     rmse = (predicted - valid_y.double()).square().mean(0).sqrt()
     return Probe(_r2(predicted, valid_y).tolist(), rmse.tolist())
 

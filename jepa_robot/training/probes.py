@@ -94,8 +94,7 @@ def figures(train_x: Tensor, valid_x: Tensor, data: Trajectories, rows: Sequence
         y = [np.concatenate([states, o.values], axis=1) for states, o in zip(y, objects)]
     targets = [torch.from_numpy(values) for values in y]
     names = [name for group in dims.values() for name, _ in group]
-    # Each has a ridge of its own: the tremble of what stands still must not choose that of what moves.
-    probe = linear_probe(x[0], targets[0], x[1], targets[1], groups=[1] * len(names))
+    probe = linear_probe(x[0], targets[0], x[1], targets[1])
     return {
         "latent_std": float(x[1].std(0).mean()),
         "effective_rank": effective_rank(x[1]),

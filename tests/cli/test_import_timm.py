@@ -66,6 +66,7 @@ def encoder_mean(path):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
+        (("test_resnet", "--image-size", 64, "--weights", "no_mean.safetensors"), ("lacks", "running_mean", "all ")),
         (("vit_of_nobody", "--image-size", 64), ("has no backbone 'vit_of_nobody'",)),
         (("vit_small_patch14_dinov2", "--image-size", 64), ("64 px", "patches of 14 px", "70 is")),
         ((NAME, "--image-size", 64, "--weights", "missing.pth"), ("missing.pth", "no such file", "published, random")),
@@ -84,6 +85,9 @@ def test_what_cannot_be_is_one_line_and_leaves_nothing(bring, tmp_path, options,
     whole = (tmp_path / "whole.safetensors").read_bytes()
     (tmp_path / "half.safetensors").write_bytes(whole[: len(whole) // 2])
     save_file({"something": torch.zeros(3)}, tmp_path / "other.safetensors")
+    convolutional = timm.create_model("test_resnet").state_dict()
+    first = next(name for name in convolutional if name.endswith("running_mean"))
+    save_file({n: v.contiguous() for n, v in convolutional.items() if n != first}, tmp_path / "no_mean.safetensors")
     done = bring(*options)
     assert_refused(done, *words)
     assert "this must not run" not in done.out + done.err and not (tmp_path / "out.safetensors").exists()

@@ -25,7 +25,6 @@ def test_composed_angles_are_those_of_the_product():
 def test_autocast_does_not_round_angles():
     turn, angles = torch.tensor([0.01, -0.02, 0.03]), torch.tensor([0.1, 0.2, 0.3])
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert torch.equal(compose(turn, angles), compose(turn, angles).float())
         rounded = compose(turn, angles)
     assert torch.equal(rounded, compose(turn, angles))
 

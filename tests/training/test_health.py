@@ -119,18 +119,20 @@ def test_constant_features_are_harmless():
     assert min(linear_probe(with_constant[0], train_y, with_constant[1], valid_y).r2) > 0.999
 
 
-def test_groups_of_targets_choose_their_ridge_on_their_own():
-    """One is noise, which wants the strongest; with it, the others would get another than alone."""
+def test_every_target_chooses_its_ridge_on_its_own():
+    """Noise wants the strongest, which is not that of the other targets."""
     train_x, train_y = data(100, 0, 60)
     noise = 30 * torch.randn(100, 3, generator=torch.Generator().manual_seed(3))
     valid_x, valid_y = data(150, 1, 60)
     both, twice = torch.cat([train_y, noise], dim=1), torch.cat([valid_y, valid_y], dim=1)
-    found = linear_probe(train_x, both, valid_x, twice, groups=(3, 3))
-    alone = [linear_probe(train_x, y, valid_x, valid_y) for y in (train_y, noise)]
-    assert found.r2 == pytest.approx(alone[0].r2 + alone[1].r2) and found.rmse == pytest.approx(
-        alone[0].rmse + alone[1].rmse
-    )
-    assert found.r2 != pytest.approx(linear_probe(train_x, both, valid_x, twice).r2)
+    found = linear_probe(train_x, both, valid_x, twice)
+    alone = [
+        linear_probe(train_x, both[:, i : i + 1], valid_x, twice[:, i : i + 1]) for i in range(both.shape[1])
+    ]
+    assert found.r2 == pytest.approx([probe.r2[0] for probe in alone])
+    assert found.rmse == pytest.approx([probe.rmse[0] for probe in alone])
+    strongest = linear_probe(train_x, both, valid_x, twice, ridges=(10.0,))
+    assert found.r2[3:] == pytest.approx(strongest.r2[3:]) and found.r2[:3] != pytest.approx(strongest.r2[:3])
 
 
 def test_dead_dimensions_are_those_that_no_patch_sees_change():

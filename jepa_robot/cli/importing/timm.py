@@ -7,14 +7,13 @@ from pathlib import Path
 
 import click
 
+from jepa_robot.cli.importing.output import output_options, require_output
 from jepa_robot.cli.options import json_option
 
 
 @click.command("timm")
 @click.argument("name")
-@click.option(
-    "-o", "--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="The .safetensors to write."
-)
+@output_options
 @click.option("--image-size", required=True, type=click.IntRange(min=8), help="Pixels of a side of the camera's pictures.")
 @click.option(
     "--input-size", type=click.IntRange(min=8),
@@ -24,7 +23,6 @@ from jepa_robot.cli.options import json_option
     "--weights", default="published", show_default=True, metavar="published|random|FILE",
     help="timm's own, downloaded once; none, to compare with; or a file of them.",
 )
-@click.option("--force", is_flag=True, help="Replace a file that exists.")
 @json_option
 def command(
     name: str, out: Path, image_size: int, input_size: int | None, weights: str, force: bool, as_json: bool
@@ -35,13 +33,9 @@ def command(
     last features, a token a patch, become the latents, and pictures are normalised as its weights want it. Train on it
     with `jepa-robot train encoder=OUT data=DATA`: it stays frozen unless train=joint.
     """
-    from jepa_robot.errors import ConfigError, OutputError
     from jepa_robot.models.timm_import import import_timm
 
-    if out.exists() and not force:
-        raise OutputError("exists", where=out, mend="choose another file, or replace it with --force")
-    if out.suffix != ".safetensors":
-        raise ConfigError(f"is {out.name}", where="--out", expected="a name that ends in .safetensors")
+    require_output(out, force)
     config = import_timm(out, name, image_size, input_size, weights)
     if as_json:
         facts = {"path": str(out), "kind": "encoder", "tokens": config.tokens, "width": config.width}

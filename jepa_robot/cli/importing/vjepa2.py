@@ -8,14 +8,13 @@ from pathlib import Path
 
 import click
 
+from jepa_robot.cli.importing.output import output_options, require_output
 from jepa_robot.cli.options import json_option
 
 
 @click.command("vjepa2")
 @click.argument("source", type=click.Path(path_type=Path))
-@click.option(
-    "-o", "--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="The .safetensors to write."
-)
+@output_options
 @click.option(
     "--image-size", type=click.IntRange(min=1),
     help="Pixels of a side that a .pt file is for: 256 for V-JEPA 2-AC, 256 or 384 for V-JEPA 2. A folder says it.",
@@ -35,7 +34,6 @@ from jepa_robot.cli.options import json_option
     "--contract", type=click.Path(path_type=Path),
     help="V-JEPA 2-AC: JSON or YAML file with names, units and bounds of your robot, instead of DROID's.",
 )
-@click.option("--force", is_flag=True, help="Replace a file that exists.")
 @json_option
 def command(
     source: Path,
@@ -66,13 +64,10 @@ def command(
     predictors are trained towards, and the published evaluations and V-JEPA 2-AC are built on it.
     """
     from jepa_robot.cli.data.source_options import read_contract
-    from jepa_robot.errors import ConfigError, OutputError
+    from jepa_robot.errors import ConfigError
     from jepa_robot.models.vjepa2 import ActionSpace, ImportOptions, read_vjepa2, save_vjepa2
 
-    if out.exists() and not force:
-        raise OutputError("exists", where=out, mend="choose another file, or replace it with --force")
-    if out.suffix != ".safetensors":
-        raise ConfigError(f"is {out.name}", where="--out", expected="a name that ends in .safetensors")
+    require_output(out, force)
     if contract is not None and (task or camera):
         raise ConfigError("names task and camera itself", where="--contract", mend="leave --task and --camera out")
     space = ActionSpace(task, camera, None if contract is None else read_contract(contract))
