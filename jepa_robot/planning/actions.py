@@ -90,16 +90,14 @@ class ActionSpace:
 
     def project(self, plans: Tensor) -> Tensor:
         """Numbers [..., B, A] -> the possible plan near each. What is possible stays as it is."""
-        plans = plans.clamp(self.low, self.high)
+        plans = plans.clamp(self.low, self.high)  # a new tensor
         if self.limit is not None:
             dims = list(self.limit.dims)
-            plans = plans.clone()
             plans[..., dims] = onto_ball(plans[..., dims], self.limit.order, self.limit.radius)
         for i, values in self.levels.items():
-            nearest = (plans[..., i, None] - values).abs().argmin(-1)
-            plans = plans.index_copy(-1, torch.tensor([i], device=plans.device), values[nearest][..., None])
+            plans[..., i] = values[(plans[..., i, None] - values).abs().argmin(-1)]
         for i, value in self.fixed.items():
-            plans = plans.index_fill(-1, torch.tensor([i], device=plans.device), float(value))
+            plans[..., i] = value
         return plans
 
     def expand(self, plans: Tensor) -> Tensor:
@@ -117,6 +115,10 @@ class ActionSpace:
         def wrong(found: str, expected: str) -> ConfigError:
             return ConfigError(found, where="planner.actions", expected=expected)
 
+        known = range(self.dims)
+        for i in (*self.fixed, *self.levels, *(self.limit.dims if self.limit is not None else ())):
+            if i not in known:
+                raise wrong(f"there is no dimension {i}", f"0 to {self.dims - 1}")
         for i, value in self.fixed.items():
             if not self.low[i] <= value <= self.high[i]:
                 raise wrong(f"dimension {i} is fixed at {value:g}", f"{self.low[i]:g} to {self.high[i]:g}")
@@ -142,14 +144,18 @@ def onto_ball(x: Tensor, order: int, radius: float) -> Tensor:
     """The nearest point [..., n] of the ball ``norm(x, order) <= radius`` around the origin.
 
     For order 1 by sorting: J. Duchi et al., Efficient Projections onto the l1-Ball, ICML 2008, figure 1. Every
-    coordinate comes nearer to 0, so that a point of a box with 0 inside stays in the box.
+    coordinate comes nearer to 0, so that a point of a box with 0 inside stays in the box. Points outside come to lie
+    inside by the rounding of float32, so that no point moves twice.
     """
+    norm, goal = x.norm(order, dim=-1, keepdim=True), radius * (1 - 1e-6)
     if order == 2:
-        return x * (radius / x.norm(dim=-1, keepdim=True).clamp_min(radius))
-    size = x.abs()
-    ordered = size.sort(dim=-1, descending=True).values
-    count = torch.arange(1, x.shape[-1] + 1, device=x.device, dtype=x.dtype)
-    excess = (ordered.cumsum(-1) - radius) / count
-    active = (ordered > excess).sum(-1, keepdim=True)  # at least 1: the largest is
-    threshold = excess.gather(-1, active - 1).clamp_min(0)
-    return x.sign() * (size - threshold).clamp_min(0)
+        nearest = x * (goal / norm.clamp_min(goal))
+    else:
+        size = x.abs()
+        ordered = size.sort(dim=-1, descending=True).values
+        count = torch.arange(1, x.shape[-1] + 1, device=x.device, dtype=x.dtype)
+        excess = (ordered.cumsum(-1) - goal) / count
+        active = (ordered > excess).sum(-1, keepdim=True)  # at least 1: the largest is
+        threshold = excess.gather(-1, active - 1).clamp_min(0)
+        nearest = x.sign() * (size - threshold).clamp_min(0)
+    return torch.where(norm > radius, nearest, x)

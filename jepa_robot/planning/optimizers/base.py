@@ -27,9 +27,11 @@ class TrajectoryOptimizer(Protocol):
 
     Attributes:
         space: the possible plans.
+        uses_gradients: whether it ever wants them.
     """
 
     space: ActionSpace
+    uses_gradients: bool
 
     def wants_gradients(self, state: Any) -> bool:
         """Whether the next `tell` needs the energies' gradients."""
@@ -79,6 +81,22 @@ def noise(generators: Sequence[torch.Generator], count: int, like: Tensor) -> Te
     return torch.stack([torch.randn(shape, generator=g, device=like.device, dtype=like.dtype) for g in generators])
 
 
+def coloured(white: Tensor, exponent: float) -> Tensor:
+    """Standard normal numbers [..., B, A] -> such whose power falls with frequency f over B as f^-exponent.
+
+    0 leaves them white, 1 is pink, 2 red: the larger, the smoother in time. Every number stays standard normal. J. Timmer,
+    M. Koenig: On generating power law noise, Astronomy and Astrophysics 300, 1995; frequency 0 weighs as much as 1 / B.
+    """
+    blocks = white.shape[-2]
+    if exponent == 0 or blocks == 1:
+        return white
+    frequency = torch.arange(blocks // 2 + 1, device=white.device, dtype=white.dtype).clamp_min(1)
+    weight = frequency ** (-exponent / 2)
+    both_sides = torch.cat((weight, weight[1 : (blocks + 1) // 2]))  # B values: the spectrum of a real signal is even
+    weight = weight / both_sides.square().mean().sqrt()
+    return torch.fft.irfft(weight[:, None] * torch.fft.rfft(white, dim=-2), blocks, dim=-2)
+
+
 def start(space: ActionSpace, searches: int, warm_start: Tensor | None) -> Tensor:
     """Plans [E, W, B, A] to begin with: the warm start made possible, or the middle of the space."""
     if warm_start is None:
@@ -105,6 +123,18 @@ def finite(energies: Tensor) -> Tensor:
 def take(plans: Tensor, order: Tensor) -> Tensor:
     """Plans [E, S, B, A] at indices [E, K] -> [E, K, B, A]."""
     return plans.gather(1, order[..., None, None].expand(-1, -1, *plans.shape[2:]))
+
+
+def fit(plans: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation [E, B, A] of plans [E, S, B, A] with weights [E, S] that sum to 1."""
+    weights = weights.to(plans)[..., None, None]
+    mean = (weights * plans).sum(1)
+    return mean, (weights * (plans - mean[:, None]).square()).sum(1).sqrt()
+
+
+def average(energies: Tensor, weights: Tensor) -> Tensor:
+    """Mean [E] of energies [E, S] with weights [E, S] that sum to 1 and are 0 where an energy is infinite."""
+    return (weights * torch.where(weights > 0, energies, 0)).sum(1)
 
 
 def better(best: tuple[Tensor, Tensor], plans: Tensor, energies: Tensor) -> tuple[Tensor, Tensor]:

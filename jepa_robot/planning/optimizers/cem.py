@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from jepa_robot.planning.actions import ActionSpace
-from jepa_robot.planning.optimizers.base import MAX_SAMPLES, better, check, finite, noise, start, take
+from jepa_robot.planning.optimizers.base import MAX_SAMPLES, average, better, check, finite, fit, noise, start, take
 
 
 @dataclass(frozen=True)
@@ -34,17 +34,21 @@ class CEMState:
 
     Attributes:
         mean, std: [E, B, A].
+        mean_energy: [E], the mean energy of the elites that made the mean.
         kept: [E, keep, B, A], elites that compete again in the next iteration (at first what the warm start adds).
         best, best_energy: the best candidates told so far [E, B, A] and their energies [E]; before the first
             `tell` the mean, and infinity.
+        iteration: i, how often `tell` was called.
         generators: sources of eps.
     """
 
     mean: Tensor
     std: Tensor
+    mean_energy: Tensor
     kept: Tensor
     best: Tensor
     best_energy: Tensor
+    iteration: int
     generators: Sequence[torch.Generator]
 
 
@@ -59,9 +63,11 @@ class CEM:
         momentum_std: n in [0, 1): and of the old standard deviation; None: as much.
         init_std, min_std: standard deviation at the start and at least, as fractions of half the
             distance between the bounds.
-        keep_elites: number of elites that compete again in the next iteration.
+        keep_elites: number of elites that compete again in the next iteration, and in the first of the next search.
         answer: the ``best`` candidate of all, or the ``mean`` of the last distribution, as published.
     """
+
+    uses_gradients = False
 
     def __init__(
         self,
@@ -77,14 +83,14 @@ class CEM:
     ):
         momentum_std = momentum if momentum_std is None else momentum_std
         check(
-            "planner",
+            "planner.optimizer",
             ("samples", samples, 2 <= samples <= MAX_SAMPLES, f"2 to {MAX_SAMPLES}"),
             ("elites", elites, 1 <= elites <= samples, f"1 to samples ({samples})"),
             ("momentum", momentum, 0 <= momentum < 1, "at least 0 and below 1"),
             ("momentum_std", momentum_std, 0 <= momentum_std < 1, "at least 0 and below 1"),
             ("init_std", init_std, 0 < init_std < float("inf"), "above 0, and finite"),
             ("min_std", min_std, 0 <= min_std <= init_std, f"0 to init_std ({init_std})"),
-            ("keep_elites", keep_elites, 0 <= keep_elites <= min(elites, samples - 2), "0 to elites"),
+            ("keep_elites", keep_elites, 0 <= keep_elites <= min(elites, samples - 2), "0 to elites, below samples - 1"),
             ("answer", answer, answer in ("best", "mean"), "best or mean"),
         )
         self.space, self.samples, self.elites, self.keep_elites = space, samples, elites, keep_elites
@@ -95,9 +101,9 @@ class CEM:
     def init(self, generators: Sequence[torch.Generator], warm_start: Tensor | None = None) -> CEMState:
         """Start at the first plan of the warm start [E, W, B, A]; or in the middle."""
         plans = start(self.space, len(generators), warm_start)
-        mean = plans[:, 0]
+        mean, others = plans[:, 0], plans[:, 1 : self.samples - 1]
         energy = mean.new_full((len(mean),), torch.inf, dtype=torch.float32)
-        return CEMState(mean, self.init_std.expand_as(mean), mean[:, None][:, :0], mean, energy, generators)
+        return CEMState(mean, self.init_std.expand_as(mean), energy, others, mean, energy, 0, generators)
 
     def wants_gradients(self, state: CEMState) -> bool:
         """Never."""
@@ -105,8 +111,8 @@ class CEM:
 
     def ask(self, state: CEMState) -> Tensor:
         """Candidates [E, S, B, A]: the mean, the kept elites, and fresh samples."""
-        fresh = self.samples - 1 - state.kept.shape[1]
-        samples = state.mean[:, None] + state.std[:, None] * noise(state.generators, fresh, state.mean)
+        eps = self._eps(state, self._count(state) - 1 - state.kept.shape[1])
+        samples = state.mean[:, None] + state.std[:, None] * eps
         return self.space.project(torch.cat((state.mean[:, None], state.kept, samples), 1))
 
     def tell(
@@ -119,29 +125,39 @@ class CEM:
         energies = finite(energies)
         lowest, order = energies.topk(min(self.elites, energies.shape[1]), largest=False)
         elites = take(plans, order)  # [E, K, B, A], best first
-        weight = torch.isfinite(lowest).to(elites)[..., None, None]  # [E, K, 1, 1]
-        count = weight.sum(1)
-        middle = (weight * elites).sum(1) / count
-        variance = (weight * (elites - middle[:, None]).square()).sum(1) / count
+        usable = torch.isfinite(lowest)
+        weights = usable / usable.sum(1, keepdim=True)
+        mean, std = fit(elites, weights)
         m, n = self.momentum, self.momentum_std
         best, best_energy = better((state.best, state.best_energy), plans, energies)
         return dataclasses.replace(
             state,
-            mean=m * state.mean + (1 - m) * middle,
-            std=torch.maximum(n * state.std + (1 - n) * variance.sqrt(), self.min_std),
-            kept=torch.where(weight > 0, elites, elites[:, :1])[:, : self.keep_elites],
+            mean=m * state.mean + (1 - m) * mean,
+            std=torch.maximum(n * state.std + (1 - n) * std, self.min_std),
+            mean_energy=average(lowest, weights),
+            kept=torch.where(usable[..., None, None], elites, elites[:, :1])[:, : self.keep_elites],
             best=best,
             best_energy=best_energy,
+            iteration=state.iteration + 1,
         )
 
     def best(self, state: CEMState) -> tuple[Tensor, Tensor]:
-        """The best candidates [E, B, A] told so far, or the means; and the lowest energies [E]."""
-        return (state.best if self.answer == "best" else self.space.project(state.mean)), state.best_energy
+        """The best candidates [E, B, A] told so far and their energies [E]; or the means and what made them had."""
+        if self.answer == "mean":
+            return self.space.project(state.mean), state.mean_energy
+        return state.best, state.best_energy
 
     def spread(self, state: CEMState) -> Tensor:
         """Standard deviations of the search distributions, [E, B, A]."""
         return state.std
 
     def carry(self, state: CEMState) -> Tensor:
-        """The answer, [E, 1, B, A]."""
-        return self.best(state)[0][:, None]
+        """The answer and the kept elites, [E, W, B, A]."""
+        known = 1 if self.answer == "best" else 0  # the best is the first of those kept
+        return torch.cat((self.best(state)[0][:, None], state.kept[:, known:]), 1)
+
+    def _count(self, state: CEMState) -> int:
+        return self.samples
+
+    def _eps(self, state: CEMState, count: int) -> Tensor:
+        return noise(state.generators, count, state.mean)
