@@ -104,7 +104,13 @@ class Energy(Protocol):
 
 
 class Constraint(Protocol):
-    """What candidates must keep to."""
+    """What candidates must keep to.
+
+    Attributes:
+        name: for messages and diagnostics.
+    """
+
+    name: str
 
     def __call__(self, prediction: Prediction) -> Tensor:
         """By how much each violates it, [E, S]: 0 or less for those that keep to it."""
