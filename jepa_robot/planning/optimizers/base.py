@@ -20,6 +20,7 @@ from jepa_robot.errors import ConfigError, PlanningError
 from jepa_robot.planning.actions import ActionSpace
 
 MAX_SAMPLES = 100_000
+FLIP = 0.3  # a standard deviation of so many gaps between levels crosses half a gap in 1 of 20 samples
 
 
 class TrajectoryOptimizer(Protocol):
@@ -58,7 +59,7 @@ class TrajectoryOptimizer(Protocol):
             gradients: of each energy by its candidate, [E, S, B, A], if `wants_gradients`.
 
         Raises:
-            PlanningError: no candidate of one of the searches has a finite energy.
+            PlanningError: no candidate of one of the searches has a finite energy, nor had one before.
         """
         ...
 
@@ -84,8 +85,9 @@ def noise(generators: Sequence[torch.Generator], count: int, like: Tensor) -> Te
 def coloured(white: Tensor, exponent: float) -> Tensor:
     """Standard normal numbers [..., B, A] -> such whose power falls with frequency f over B as f^-exponent.
 
-    0 leaves them white, 1 is pink, 2 red: the larger, the smoother in time. Every number stays standard normal. J. Timmer,
-    M. Koenig: On generating power law noise, Astronomy and Astrophysics 300, 1995; frequency 0 weighs as much as 1 / B.
+    0 leaves them white, 1 is pink, 2 red: the larger, the smoother in time. Every number stays standard normal. J.
+    Timmer, M. Koenig: On generating power law noise, Astronomy and Astrophysics 300, 1995; frequency 0 weighs as much
+    as 1 / B.
     """
     blocks = white.shape[-2]
     if exponent == 0 or blocks == 1:
@@ -104,20 +106,37 @@ def start(space: ActionSpace, searches: int, warm_start: Tensor | None) -> Tenso
     return space.project(warm_start.to(space.low))
 
 
-def finite(energies: Tensor) -> Tensor:
-    """Energies [E, S] as float32, those that are no finite numbers infinite.
+def deviations(space: ActionSpace, initial: float, least: float) -> tuple[Tensor, Tensor]:
+    """Standard deviations [B, A] to begin with and to sample with at least, from fractions of half the range.
+
+    Discrete dimensions have their own, so that no level is lost because it was not in a handful of elites: at first
+    half the range, and at least what takes 1 in 20 samples from a level to its nearest neighbour.
+    """
+    first, last = initial * space.half, least * space.half
+    for i, levels in space.levels.items():
+        first[i] = space.half[i]
+        last[i] = levels.diff().min() * FLIP if len(levels) > 1 else 0
+    return first.expand(space.blocks, -1), last.expand(space.blocks, -1)
+
+
+def finite(plans: Tensor, energies: Tensor, best: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    """Candidates [E, S, B, A] and energies [E, S] as float32, those that are no finite numbers infinite.
+
+    Where none is finite, all are the best plan [E, B, A] so far with its energy [E]: that search begins there anew.
 
     Raises:
-        PlanningError: one of the searches has no finite one.
+        PlanningError: one of the searches has none, and had none before.
     """
     energies = torch.where(torch.isfinite(energies), energies.float(), torch.inf)
-    if bool(torch.isinf(energies).all(1).any()):
+    lost = torch.isinf(energies).all(1)
+    if bool((lost & torch.isinf(best[1])).any()):
         raise PlanningError(
             f"all {energies.shape[1]} candidate plans have an energy that is not a finite number",
             expected="finite energies",
             mend="check the model's weights and the observation's state",
         )
-    return energies
+    plans = torch.where(lost[:, None, None, None], best[0][:, None], plans)
+    return plans, torch.where(lost[:, None], best[1][:, None], energies)
 
 
 def take(plans: Tensor, order: Tensor) -> Tensor:

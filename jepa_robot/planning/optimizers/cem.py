@@ -6,10 +6,10 @@ Cross-Entropy Method for Real-time Planning (iCEM), CoRL 2020.
 
 One iteration i, for S samples, K elites, momenta m and n, and the projection P on the possible plans:
 
-    x_s    = P(mu_i + sigma_i * eps_s),   eps_s ~ N(0, I)       s = 1..S
+    x_s    = P(mu_i + max(sigma_i, sigma_min) * eps_s),   eps_s ~ N(0, I)       s = 1..S
     E      = the K samples of lowest energy
     mu'    = m mu_i    + (1 - m) mean(E)
-    sigma' = max(n sigma_i + (1 - n) std(E), sigma_min)
+    sigma' = n sigma_i + (1 - n) std(E)
 
 Samples are clipped rather than drawn from a truncated normal: far from the goal the best action lies
 on the bound, and clipping samples the bound itself.
@@ -25,7 +25,18 @@ import torch
 from torch import Tensor
 
 from jepa_robot.planning.actions import ActionSpace
-from jepa_robot.planning.optimizers.base import MAX_SAMPLES, average, better, check, finite, fit, noise, start, take
+from jepa_robot.planning.optimizers.base import (
+    MAX_SAMPLES,
+    average,
+    better,
+    check,
+    deviations,
+    finite,
+    fit,
+    noise,
+    start,
+    take,
+)
 
 
 @dataclass(frozen=True)
@@ -90,13 +101,12 @@ class CEM:
             ("momentum_std", momentum_std, 0 <= momentum_std < 1, "at least 0 and below 1"),
             ("init_std", init_std, 0 < init_std < float("inf"), "above 0, and finite"),
             ("min_std", min_std, 0 <= min_std <= init_std, f"0 to init_std ({init_std})"),
-            ("keep_elites", keep_elites, 0 <= keep_elites <= min(elites, samples - 2), "0 to elites, below samples - 1"),
+            ("keep_elites", keep_elites, 0 <= keep_elites <= min(elites, samples - 2), "0 to elites and samples - 2"),
             ("answer", answer, answer in ("best", "mean"), "best or mean"),
         )
         self.space, self.samples, self.elites, self.keep_elites = space, samples, elites, keep_elites
         self.momentum, self.momentum_std, self.answer = momentum, momentum_std, answer
-        self.init_std = (init_std * space.half).expand(space.blocks, -1)  # [B, A]
-        self.min_std = (min_std * space.half).expand(space.blocks, -1)  # [B, A]
+        self.init_std, self.min_std = deviations(space, init_std, min_std)  # [B, A]
 
     def init(self, generators: Sequence[torch.Generator], warm_start: Tensor | None = None) -> CEMState:
         """Start at the first plan of the warm start [E, W, B, A]; or in the middle."""
@@ -112,7 +122,7 @@ class CEM:
     def ask(self, state: CEMState) -> Tensor:
         """Candidates [E, S, B, A]: the mean, the kept elites, and fresh samples."""
         eps = self._eps(state, self._count(state) - 1 - state.kept.shape[1])
-        samples = state.mean[:, None] + state.std[:, None] * eps
+        samples = state.mean[:, None] + torch.maximum(state.std, self.min_std)[:, None] * eps
         return self.space.project(torch.cat((state.mean[:, None], state.kept, samples), 1))
 
     def tell(
@@ -122,7 +132,7 @@ class CEM:
 
         A candidate whose energy is not a number is an elite only where there are too few others, and weighs nothing.
         """
-        energies = finite(energies)
+        plans, energies = finite(plans, energies, (state.best, state.best_energy))
         lowest, order = energies.topk(min(self.elites, energies.shape[1]), largest=False)
         elites = take(plans, order)  # [E, K, B, A], best first
         usable = torch.isfinite(lowest)
@@ -133,7 +143,7 @@ class CEM:
         return dataclasses.replace(
             state,
             mean=m * state.mean + (1 - m) * mean,
-            std=torch.maximum(n * state.std + (1 - n) * std, self.min_std),
+            std=n * state.std + (1 - n) * std,
             mean_energy=average(lowest, weights),
             kept=torch.where(usable[..., None, None], elites, elites[:, :1])[:, : self.keep_elites],
             best=best,

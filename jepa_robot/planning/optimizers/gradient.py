@@ -105,7 +105,8 @@ class Gradient:
         """
         if gradients is None:
             raise PlanningError("no gradients of the energies", expected="those that wants_gradients asks for")
-        energies, count = finite(energies), plans.shape[1]
+        before, count = (state.best, state.best_energy), plans.shape[1]
+        best, best_energy = better(before, *finite(plans, energies, before))
         slope = self.unit * torch.where(torch.isfinite(gradients), gradients, 0)
         first = BETA1 * state.first[:, :count] + (1 - BETA1) * slope
         second = BETA2 * state.second[:, :count] + (1 - BETA2) * slope.square()
@@ -115,7 +116,6 @@ class Gradient:
             root = (second / (1 - BETA2**iteration)).sqrt()
             direction = first / (1 - BETA1**iteration) / (root + EPSILON)
         after = self.space.project(plans - self.learning_rate * self.unit * direction)
-        best, best_energy = better((state.best, state.best_energy), plans, energies)
         return GradientState(
             plans=torch.cat((after, state.plans[:, count:]), 1),
             first=torch.cat((first, state.first[:, count:]), 1),

@@ -3,10 +3,10 @@
 G. Williams et al.: Information Theoretic MPC for Model-Based Reinforcement Learning, ICRA 2017. One iteration, for S
 samples and the projection P on the possible plans:
 
-    x_s    = P(mu + sigma * eps_s)                              s = 1..S
+    x_s    = P(mu + max(sigma, sigma_min) * eps_s),   eps_s ~ N(0, I)       s = 1..S
     w_s    = exp(-(E(x_s) - min E) / (lambda r)) / eta          eta: such that they sum to 1
     mu'    = sum_s w_s x_s
-    sigma' = max(n sigma + (1 - n) sqrt(sum_s w_s (x_s - mu')^2), sigma_min)
+    sigma' = n sigma + (1 - n) sqrt(sum_s w_s (x_s - mu')^2)
 
 Energies in a latent space have no unit, so the temperature lambda has none either: r = median E - min E of the
 samples is what it is a fraction of. A median, so that a few samples that a penalty made enormous change nothing. With
@@ -30,6 +30,7 @@ from jepa_robot.planning.optimizers.base import (
     better,
     check,
     coloured,
+    deviations,
     finite,
     fit,
     noise,
@@ -96,8 +97,7 @@ class MPPI:
         )
         self.space, self.samples, self.temperature = space, samples, temperature
         self.momentum_std, self.beta, self.answer = momentum_std, beta, answer
-        self.init_std = (init_std * space.half).expand(space.blocks, -1)  # [B, A]
-        self.min_std = (min_std * space.half).expand(space.blocks, -1)  # [B, A]
+        self.init_std, self.min_std = deviations(space, init_std, min_std)  # [B, A]
 
     def init(self, generators: Sequence[torch.Generator], warm_start: Tensor | None = None) -> MPPIState:
         """Start at the first plan of the warm start [E, W, B, A]; or in the middle."""
@@ -113,14 +113,14 @@ class MPPI:
     def ask(self, state: MPPIState) -> Tensor:
         """Candidates [E, S, B, A]: the mean, what the warm start adds, and fresh samples."""
         eps = coloured(noise(state.generators, self.samples - 1 - state.seeds.shape[1], state.mean), self.beta)
-        samples = state.mean[:, None] + state.std[:, None] * eps
+        samples = state.mean[:, None] + torch.maximum(state.std, self.min_std)[:, None] * eps
         return self.space.project(torch.cat((state.mean[:, None], state.seeds, samples), 1))
 
     def tell(
         self, state: MPPIState, plans: Tensor, energies: Tensor, gradients: Tensor | None = None
     ) -> MPPIState:
         """Move to the weighted mean of candidates [E, S, B, A] with energies [E, S]."""
-        energies = finite(energies)
+        plans, energies = finite(plans, energies, (state.best, state.best_energy))
         above = energies - energies.min(1, keepdim=True).values
         usual = torch.where(torch.isfinite(above), above, torch.nan).nanmedian(1, keepdim=True).values
         scale = (self.temperature * usual).clamp_min(torch.finfo(above.dtype).tiny)
@@ -131,7 +131,7 @@ class MPPI:
         return dataclasses.replace(
             state,
             mean=mean,
-            std=torch.maximum(n * state.std + (1 - n) * std, self.min_std),
+            std=n * state.std + (1 - n) * std,
             mean_energy=average(energies, weights),
             seeds=state.seeds[:, :0],
             best=best,

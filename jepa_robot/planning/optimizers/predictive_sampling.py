@@ -11,7 +11,6 @@ With gamma = 1 the noise is the same in every iteration, as published; with more
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,7 +18,7 @@ import torch
 from torch import Tensor
 
 from jepa_robot.planning.actions import ActionSpace
-from jepa_robot.planning.optimizers.base import MAX_SAMPLES, better, check, finite, noise, start
+from jepa_robot.planning.optimizers.base import MAX_SAMPLES, better, check, deviations, finite, noise, start
 
 
 @dataclass(frozen=True)
@@ -30,7 +29,7 @@ class PredictiveSamplingState:
         best, best_energy: the best plans told so far [E, B, A] and their energies [E]; before the first `tell`
             where to begin, and infinity.
         seeds: [E, W, B, A], plans to look at whose energies are not known.
-        std: [B, A], of the next iteration's noise.
+        std: [B, A], of the next iteration's noise, but for sigma_min.
         generators: sources of eps.
     """
 
@@ -62,8 +61,7 @@ class PredictiveSampling:
             ("std_decay", std_decay, 1 <= std_decay < float("inf"), "at least 1, and finite"),
         )
         self.space, self.samples, self.std_decay = space, samples, std_decay
-        self.init_std = (init_std * space.half).expand(space.blocks, -1)  # [B, A]
-        self.min_std = (min_std * space.half).expand(space.blocks, -1)  # [B, A]
+        self.init_std, self.min_std = deviations(space, init_std, min_std)  # [B, A]
 
     def init(
         self, generators: Sequence[torch.Generator], warm_start: Tensor | None = None
@@ -80,22 +78,25 @@ class PredictiveSampling:
     def ask(self, state: PredictiveSamplingState) -> Tensor:
         """Candidates [E, S, B, A]: in the first iteration the warm start, then samples around the best."""
         eps = noise(state.generators, self.samples - state.seeds.shape[1], state.best)
-        return torch.cat((state.seeds, self.space.project(state.best[:, None] + state.std * eps)), 1)
+        samples = state.best[:, None] + torch.maximum(state.std, self.min_std) * eps
+        return torch.cat((state.seeds, self.space.project(samples)), 1)
 
     def tell(
         self, state: PredictiveSamplingState, plans: Tensor, energies: Tensor, gradients: Tensor | None = None
     ) -> PredictiveSamplingState:
         """Move to the best of candidates [E, S, B, A] with energies [E, S], where it is better than the best before."""
-        best, best_energy = better((state.best, state.best_energy), plans, finite(energies))
-        std = torch.maximum(state.std / self.std_decay, self.min_std)
-        return dataclasses.replace(state, best=best, best_energy=best_energy, seeds=state.seeds[:, :0], std=std)
+        before = state.best, state.best_energy
+        best, best_energy = better(before, *finite(plans, energies, before))
+        return PredictiveSamplingState(
+            best, best_energy, state.seeds[:, :0], state.std / self.std_decay, state.generators
+        )
 
     def best(self, state: PredictiveSamplingState) -> tuple[Tensor, Tensor]:
         """The best plans [E, B, A] told so far and their energies [E]."""
         return state.best, state.best_energy
 
     def spread(self, state: PredictiveSamplingState) -> Tensor:
-        """Standard deviation of the next iteration's noise, [E, B, A]."""
+        """Standard deviation of the next iteration's noise, but for sigma_min, [E, B, A]."""
         return state.std.expand_as(state.best)
 
     def carry(self, state: PredictiveSamplingState) -> Tensor:
