@@ -125,8 +125,8 @@ class ActionConditionedPredictor(nn.Module):
         return self.cos[first * n : (first + frames) * n], self.sin[first * n : (first + frames) * n]
 
     def _output(self, x: Tensor) -> Tensor:
-        """Tokens [..., n, width] -> [..., N, D]."""
-        return self.proj(self.norm(x[..., self.config.condition_tokens :, :]))
+        """Tokens [..., n, width], or the patches alone, -> [..., N, D]."""
+        return self.proj(self.norm(x[..., -self.grid**2 :, :]))
 
     def forward(self, latents: Tensor, actions: Tensor, states: Tensor, extrinsics: Tensor | None = None) -> Tensor:
         """What belongs to the next frames, [B, T, N, D].
@@ -149,14 +149,17 @@ class ActionConditionedPredictor(nn.Module):
     def cache(
         self, latents: Tensor, actions: Tensor, states: Tensor, extrinsics: Tensor | None = None
     ) -> list[Cache]:
-        """Keys and values of past frames: latents [1, T, N, D], actions [1, T, A], states [1, T, P], poses [1, T, 6].
+        """Keys and values of past frames, which all candidates will share.
 
         Frames are run one after the other, which is the block-causal mask exactly.
+
+        Args:
+            latents: [E, T, N, D]; actions: [E, T, A]; states: [E, T, P]; extrinsics: [E, 1, 6], or None.
         """
-        caches = [Cache() for _ in self.blocks]
-        for t in range(latents.shape[1]):
-            pose = None if extrinsics is None else extrinsics[:, t]
-            _, caches = self.extend(latents[:, t], actions[:, t], states[:, t], caches, t, pose)
+        caches, time = [Cache() for _ in self.blocks], latents.shape[1]
+        for t in range(time):
+            moment = (part[:, t : t + 1] for part in (latents, actions, states))
+            _, caches = self.extend(*moment, caches, t, extrinsics, steps=time)
         return [Cache(shared=cache.own) for cache in caches]
 
     def extend(
@@ -167,20 +170,40 @@ class ActionConditionedPredictor(nn.Module):
         caches: list[Cache],
         frame: int,
         extrinsics: Tensor | None = None,
+        steps: int = 1,
     ) -> tuple[Tensor, list[Cache]]:
-        """One new frame for all candidates -> what belongs to the next one, [S, N, D], and the longer caches.
+        """One new frame for all candidates -> what belongs to the next one, [E, S, N, D], and the longer caches.
 
-        Equal to the last frame of `forward` over the whole sequence, at the cost of one frame.
+        Equal to the last frame of `forward` over the whole sequence, at the cost of one frame; where all candidates
+        are in the same frame still, the first block computes what they have in common once.
 
         Args:
-            latents: [S, N, D]; actions: [S, A]; states: [S, P]; extrinsics: [S, 6], or None.
+            latents: [E, S, N, D] or [E, 1, N, D]; actions: [E, S, A]; states: [E, S, P] or [E, 1, P].
+            extrinsics: [E, 1, 6], or None.
             frame: index of the new frame in the sequence.
+            steps: frames that the caches will take in all, for which memory is taken at once.
         """
-        table = self._table(frame, 1)
-        x, conditions = self._inputs(latents, actions, states, extrinsics)
-        conditions = tuple(condition[:, None] for condition in conditions)
-        grown = []
-        for block, cache in zip(self.blocks, caches):
-            x, cache = block.extend(x, table, *conditions, cache)
+        environments, candidates, _ = actions.shape
+        cos, sin = self._table(frame, 1)
+        room, patches = steps * self.tokens_per_frame, self.grid**2
+        latents = self.embed(latents)
+        conditions = self._conditions(actions, states, extrinsics)  # each [E, S, width] or [E, 1, width]
+        blocks, grown, modulation = list(zip(self.blocks, caches)), [], ()
+        if self.config.conditioning == "tokens" and candidates > 1 and latents.shape[1] == states.shape[1] == 1:
+            own, common = conditions[0].reshape(-1, 1, self.config.width), [*conditions[1:], latents[:, 0]]
+            tables = (cos[:1], sin[:1]), (cos[1:], sin[1:])
+            block, cache = blocks.pop(0)
+            x, cache = block.extend_shared(own, torch.cat(common, dim=1), tables, cache, room)
             grown.append(cache)
-        return self._output(x), grown
+        else:
+            x = latents.expand(-1, candidates, -1, -1).flatten(0, 1)
+            conditions = [c.expand(-1, candidates, -1).flatten(0, 1)[:, None] for c in conditions]
+            if self.config.conditioning == "adaln":
+                modulation = (sum(conditions),)
+            else:
+                x = torch.cat([*conditions, x], dim=1)
+        for block, cache in blocks:
+            outputs = patches if block is self.blocks[-1] else x.shape[1]
+            x, cache = block.extend(x, (cos, sin), cache, room, outputs, *modulation)
+            grown.append(cache)
+        return self._output(x).unflatten(0, (environments, candidates)), grown

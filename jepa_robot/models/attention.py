@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -11,20 +11,62 @@ from torch.utils.checkpoint import checkpoint
 
 from jepa_robot.models.rope import rotate
 
-Table = tuple[Tensor, Tensor]
+Pair = tuple[Tensor, Tensor]
+Table = Pair
 
 
-@dataclass
+@dataclass(frozen=True)
 class Cache:
-    """Keys and values of one block.
+    """Keys and values of one block, for E environments with S candidates each.
 
     Attributes:
-        shared: (k, v), each [1, heads, C, d]: the context, the same for all candidates, never copied.
-        own: (k, v), each [S, heads, O, d]: what each candidate has added, or None.
+        shared: (k, v), each [E, heads, C, d]: what all candidates have in common, never copied for each of them.
+        own: (k, v), each [E * S, heads, O, d]: what each candidate has added, or None.
+        room: memory that ``own`` lies at the start of, [E * S, heads, R, d] twice, or None.
     """
 
-    shared: tuple[Tensor, Tensor] | None = None
-    own: tuple[Tensor, Tensor] | None = None
+    shared: Pair | None = None
+    own: Pair | None = None
+    room: Pair | None = None
+
+    def append(self, k: Tensor, v: Tensor, room: int = 0) -> Cache:
+        """With more of each candidate's own, [E * S, heads, n, d].
+
+        Args:
+            room: tokens that will be appended in all. Memory for them is taken at the first, except where gradients
+                are wanted: what has been used must not change then.
+        """
+        memory, length, end = self.room, 0, k.shape[2]
+        if self.own is None:
+            if room <= end or k.requires_grad or v.requires_grad:
+                return replace(self, own=(k, v))
+            memory = tuple(x.new_empty(len(x), room, *x.shape[1::2]).transpose(1, 2) for x in (k, v))
+        else:
+            length, end = self.own[0].shape[2], end + self.own[0].shape[2]
+        if memory is None:
+            return replace(self, own=tuple(torch.cat(pair, dim=2) for pair in zip(self.own, (k, v))))
+        for part, x in zip(memory, (k, v)):
+            part[:, :, length:end] = x
+        return Cache(self.shared, tuple(part[:, :, :end] for part in memory), memory)
+
+    def share(self, k: Tensor, v: Tensor) -> Cache:
+        """With more that all candidates have in common, [E, heads, n, d]."""
+        if self.shared is not None:
+            k, v = torch.cat([self.shared[0], k], dim=2), torch.cat([self.shared[1], v], dim=2)
+        return replace(self, shared=(k, v))
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor) -> Pair:
+    """Attention of q [..., n, d] to k, v [..., C, d]: [..., n, d], and the logarithms of the sums, [..., n, 1]."""
+    scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
+    total = scores.float().logsumexp(-1, keepdim=True)
+    return (scores - total).exp().to(v.dtype) @ v, total
+
+
+def join(first: Pair, second: Pair) -> Tensor:
+    """Attention to two sets of keys together, from `attend` to each."""
+    weight = torch.sigmoid(second[1] - first[1]).to(first[0].dtype)
+    return torch.lerp(first[0], second[0], weight)
 
 
 class Attention(nn.Module):
@@ -52,29 +94,50 @@ class Attention(nn.Module):
         q, k, v = self._project(x, table)
         return self._merge(F.scaled_dot_product_attention(q, k, v, attn_mask=mask))
 
-    def extend(self, x: Tensor, table: Table, cache: Cache) -> tuple[Tensor, Cache]:
+    def extend(self, x: Tensor, table: Table, cache: Cache, room: int, outputs: int) -> tuple[Tensor, Cache]:
         """Attend from new tokens to cached ones and to each other; return the outputs and the longer cache.
 
-        x [S, n, width]: the tokens of one new time step, which see each other and everything cached.
-        Scores against the shared context are one matrix product over all candidates, so the context is
-        read in place and not expanded S times.
+        Args:
+            x: [E * S, n, width], the tokens of one new time step, which see each other and everything cached.
+            room: see `Cache.append`.
+            outputs: the last so many tokens' are wanted, [E * S, outputs, width].
         """
         q, k, v = self._project(x, table)
-        if cache.own is not None:
-            k, v = torch.cat([cache.own[0], k], dim=2), torch.cat([cache.own[1], v], dim=2)
-        grown = Cache(cache.shared, (k, v))
+        cache = cache.append(k, v, room)
+        q = q[:, :, -outputs:]
         if cache.shared is None:
-            return self._merge(F.scaled_dot_product_attention(q, k, v)), grown
-        candidates, heads, n, d = q.shape
-        k_shared, v_shared = (c[0] for c in cache.shared)  # [heads, C, d]
-        q_flat = q.transpose(0, 1).reshape(heads, candidates * n, d)
-        far = (q_flat @ k_shared.transpose(1, 2)).view(heads, candidates, n, -1).transpose(0, 1)
-        near = q @ k.transpose(-1, -2)
-        weights = torch.cat([far, near], dim=-1).mul(d**-0.5).softmax(dim=-1)
-        length = k_shared.shape[1]
-        w_far = weights[..., :length].transpose(0, 1).reshape(heads, candidates * n, length)
-        out = (w_far @ v_shared).view(heads, candidates, n, d).transpose(0, 1) + weights[..., length:] @ v
-        return self._merge(out), grown
+            return self._merge(F.scaled_dot_product_attention(q, *cache.own)), cache
+        return self._merge(join(attend_shared(q, cache.shared), attend(q, *cache.own))), cache
+
+    def extend_shared(
+        self, own: Tensor, common: Tensor, tables: tuple[Table, Table], cache: Cache, room: int
+    ) -> tuple[Tensor, Cache]:
+        """The same, where each candidate's time step is one token ``own`` and others in ``common``.
+
+        What those are to each other is computed once; a candidate's own token then joins in.
+
+        Args:
+            own: [E * S, 1, width]; common: [E, m, width]; tables: of each.
+
+        Returns:
+            [E * S, 1 + m, width], and the longer cache, in which ``common`` is shared.
+        """
+        q, k, v = self._project(own, tables[0])
+        q_common, k_common, v_common = self._project(common, tables[1])
+        cache = cache.share(k_common, v_common).append(k, v, room)
+        first = join(attend_shared(q, cache.shared), attend(q, k, v))
+        k, v = (part.unflatten(0, (len(common), -1)) for part in (k, v))  # [E, S, heads, 1, d]
+        scores = (q_common[:, None] * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)  # [E, S, heads, m, 1]
+        among = tuple(part[:, None] for part in attend(q_common, *cache.shared))
+        rest = join(among, (v, scores.float())).flatten(0, 1)
+        return self._merge(torch.cat([first, rest], dim=2)), cache
+
+
+def attend_shared(q: Tensor, shared: Pair) -> Pair:
+    """`attend` from all candidates' q [E * S, heads, n, d] to k, v [E, heads, C, d], which are read in place."""
+    environments, (candidates, heads, n, d) = len(shared[0]), q.shape
+    together = q.unflatten(0, (environments, -1)).transpose(1, 2).flatten(2, 3)  # [E, heads, S * n, d]
+    return tuple(part.unflatten(2, (-1, n)).transpose(1, 2).flatten(0, 1) for part in attend(together, *shared))
 
 
 def hidden_units(width: int, mlp_ratio: float) -> int:
@@ -110,11 +173,20 @@ class Block(nn.Module):
         x = x + self.attn(self.norm1(x), table, mask)
         return x + self.mlp(self.norm2(x))
 
-    def extend(self, x: Tensor, table: Table, cache: Cache) -> tuple[Tensor, Cache]:
-        """x [S, n, width] -> [S, n, width] and the longer cache; see `Attention.extend`."""
-        attended, grown = self.attn.extend(self.norm1(x), table, cache)
-        x = x + attended
-        return x + self.mlp(self.norm2(x)), grown
+    def extend(self, x: Tensor, table: Table, cache: Cache, room: int, outputs: int) -> tuple[Tensor, Cache]:
+        """x [E * S, n, width] -> [E * S, outputs, width] and the longer cache; see `Attention.extend`."""
+        attended, cache = self.attn.extend(self.norm1(x), table, cache, room, outputs)
+        x = x[:, -outputs:] + attended
+        return x + self.mlp(self.norm2(x)), cache
+
+    def extend_shared(
+        self, own: Tensor, common: Tensor, tables: tuple[Table, Table], cache: Cache, room: int
+    ) -> tuple[Tensor, Cache]:
+        """[E * S, 1, width], [E, m, width] -> [E * S, 1 + m, width] and the longer cache; see `Attention`."""
+        attended, cache = self.attn.extend_shared(self.norm1(own), self.norm1(common), tables, cache, room)
+        common = common[:, None].expand(-1, len(own) // len(common), -1, -1).flatten(0, 1)
+        x = attended.add_(torch.cat([own, common], dim=1))
+        return x + self.mlp(self.norm2(x)), cache
 
 
 class ModulatedBlock(nn.Module):
@@ -151,13 +223,15 @@ class ModulatedBlock(nn.Module):
         x = x + gate1 * inner.attn(inner.norm1(x) * (1 + scale1) + shift1, table, mask)
         return x + gate2 * inner.mlp(inner.norm2(x) * (1 + scale2) + shift2)
 
-    def extend(self, x: Tensor, table: Table, condition: Tensor, cache: Cache) -> tuple[Tensor, Cache]:
-        """x [S, n, width], condition [S, 1, width] -> [S, n, width] and the longer cache."""
-        shift1, scale1, gate1, shift2, scale2, gate2 = self._modulation(condition, x.shape[1])
+    def extend(
+        self, x: Tensor, table: Table, cache: Cache, room: int, outputs: int, condition: Tensor
+    ) -> tuple[Tensor, Cache]:
+        """x [E * S, n, width], condition [E * S, 1, width] -> [E * S, outputs, width] and the longer cache."""
+        shift1, scale1, gate1, shift2, scale2, gate2 = self._modulation(condition, 1)
         inner = self.block
-        attended, grown = inner.attn.extend(inner.norm1(x) * (1 + scale1) + shift1, table, cache)
-        x = x + gate1 * attended
-        return x + gate2 * inner.mlp(inner.norm2(x) * (1 + scale2) + shift2), grown
+        attended, cache = inner.attn.extend(inner.norm1(x) * (1 + scale1) + shift1, table, cache, room, outputs)
+        x = x[:, -outputs:] + gate1 * attended
+        return x + gate2 * inner.mlp(inner.norm2(x) * (1 + scale2) + shift2), cache
 
 
 def set_checkpointing(module: nn.Module, on: bool) -> None:

@@ -6,7 +6,7 @@ normalisation happens in here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -25,21 +25,19 @@ from jepa_robot.spec import Contract, Dim
 
 @dataclass(frozen=True)
 class Context:
-    """What a rollout starts from: the past's cached keys and values, and the current frame.
+    """What rollouts start from: the frames so far, and the keys and values of those before the current one.
 
     Attributes:
-        caches: one a block; empty for a context of a single frame.
-        latents: [1, N, D], the current frame.
-        state: [1, P], the current state in physical units.
-        frame: index of the current frame in the sequence.
-        extrinsics: [1, 6], the camera's pose, or None.
+        latents: [E, T, N, D]; states: [E, T, P]; actions: [E, T - 1, A]; both in physical units.
+        extrinsics: [E, 6], the camera's pose, or None.
+        caches: one a block; empty where T is 1.
     """
 
-    caches: list[Cache]
     latents: Tensor
-    state: Tensor
-    frame: int
-    extrinsics: Tensor | None = None
+    states: Tensor
+    actions: Tensor
+    extrinsics: Tensor | None
+    caches: list[Cache]
 
 
 @dataclass(frozen=True)
@@ -154,43 +152,59 @@ class WorldModel(nn.Module):
     def context(
         self, latents: Tensor, states: Tensor, actions: Tensor, extrinsics: Tensor | None = None
     ) -> Context:
-        """Cache the past: latents [1, T, N, D], states [1, T, P], executed actions [1, T - 1, A].
+        """Cache the past: latents [E, T, N, D], states [E, T, P], executed actions [E, T - 1, A].
 
-        Frame T itself sees the candidate's action, so its keys are each candidate's own.
+        Frame T itself sees the candidate's action, so its keys are each candidate's own. Of more frames than
+        sequences had in training only the last count.
 
         Args:
-            extrinsics: [1, 6], the pose of a camera that stands still, for a predictor that takes it.
+            extrinsics: [E, 6], the pose of a camera that stands still, for a predictor that takes it.
         """
-        time = latents.shape[1]
-        past = self.predictor.cache(
-            self.standardise(latents[:, :-1]), self.normalise_actions(actions), self.normalise_states(states[:, :-1]),
-            None if extrinsics is None else extrinsics[:, None].expand(-1, time - 1, -1),
+        most = self.config.predictor.max_frames
+        latents, states = latents[:, -most:], states[:, -most:]
+        actions = actions[:, actions.shape[1] - (latents.shape[1] - 1) :]
+        context = Context(latents, states, actions, extrinsics, [])
+        return replace(context, caches=self._past(context, 0))
+
+    def _past(self, context: Context, first: int) -> list[Cache]:
+        """Keys and values of the frames before the current one, the ``first`` left out."""
+        poses = None if context.extrinsics is None else context.extrinsics[:, None]
+        return self.predictor.cache(
+            self.standardise(context.latents[:, first:-1]), self.normalise_actions(context.actions[:, first:]),
+            self.normalise_states(context.states[:, first:-1]), poses,
         )
-        return Context(past, latents[:, -1], states[:, -1], time - 1, extrinsics)
 
     def rollout(self, context: Context, actions: Tensor) -> Tensor:
-        """Candidate plans [S, H, A] -> predicted latents after each action [S, H, N, D].
+        """Candidate plans [E, S, H, A] -> predicted latents after each action [E, S, H, N, D].
 
-        One block of tokens per step; the context is shared by all candidates.
-
-        Raises:
-            ValueError: context + horizon is longer than the sequences of training.
+        One block of tokens per step; the context is shared by all candidates. Where context and plan together are
+        longer than sequences were in training, the model sees the last ``max_frames`` of them: positions and what
+        frames have seen change with every step from there on, so that each costs as much as ``max_frames`` before.
         """
-        candidates, horizon, _ = actions.shape
-        latents = context.latents.expand(candidates, -1, -1)
-        state = context.state.expand(candidates, -1)
-        pose = None if context.extrinsics is None else context.extrinsics.expand(candidates, -1)
-        caches, predicted = context.caches, []
-        for h in range(horizon):
-            action = actions[:, h]
-            output, caches = self.predictor.extend(
-                self.standardise(latents), self.normalise_actions(action), self.normalise_states(state), caches,
-                context.frame + h, pose,
-            )
+        latents, state = context.latents[:, -1:], context.states[:, -1:]
+        caches, steps, predicted = context.caches, [], []
+        for action in actions.unbind(2):
+            steps.append((self.standardise(latents), self.normalise_actions(action), self.normalise_states(state)))
+            output, caches = self._step(context, steps, caches, actions.shape[2])
             latents = self._following(latents, output)
             state = self.advance(state, action)
             predicted.append(latents)
-        return torch.stack(predicted, dim=1)
+        return torch.stack(predicted, dim=2)
+
+    def _step(
+        self, context: Context, steps: list[tuple[Tensor, ...]], caches: list[Cache], horizon: int
+    ) -> tuple[Tensor, list[Cache]]:
+        """What the predictor makes of the last of ``steps``, given the caches of those before; and longer caches."""
+        poses = None if context.extrinsics is None else context.extrinsics[:, None]
+        past, most = context.latents.shape[1] - 1, self.config.predictor.max_frames
+        dropped = past + len(steps) - most
+        if dropped <= 0:
+            return self.predictor.extend(*steps[-1], caches, past + len(steps) - 1, poses, min(horizon, most - past))
+        caches = self._past(context, min(dropped, past))
+        window = steps[max(dropped - past, 0) :]
+        for frame, step in enumerate(window, start=most - len(window)):
+            output, caches = self.predictor.extend(*step, caches, frame, poses, len(window))
+        return output, caches
 
     def displacement(self, latents: Tensor) -> Tensor:
         """latents [..., N, D] -> [..., M], differences of which are displacements, in standard deviations."""
