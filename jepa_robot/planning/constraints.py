@@ -22,6 +22,7 @@ _WHERE = "planner.constraints"
 ROUNDING = 1e-6  # of a dimension's range: float32 does not tell a place on a box's face from one this far outside
 FAR = 1e6  # a violation that is larger or no number counts as this, so that energies stay finite
 INFEASIBLE = 1e20  # above every energy of a feasible candidate
+STEEP = 100.0  # times the energy: the penalty for a violation by 1 of which infeasible candidates have the gradient
 
 
 class StateBox:
@@ -92,15 +93,14 @@ class Constrained:
     ``reject`` orders by feasibility first (K. Deb: An efficient constraint handling method for genetic algorithms,
     2000): every candidate that keeps to all of them comes before every one that does not, and those by the sum of
     their violations, whatever their energy. So a search finds its way back where nothing is feasible.
+    Gradients are those of the energy and a penalty that is in proportion to it, whatever its unit.
     ``penalise`` adds ``weight`` times the sum to the energy, so that a small violation may be worth it.
-
-    Gradients are those of the penalty in both.
 
     Args:
         energy: of candidates that keep to them; below 1e20.
         constraints: none or more, with different names.
         mode: reject or penalise.
-        weight: energy that a violation by 1 costs.
+        weight: energy that a violation by 1 costs in mode penalise.
     """
 
     def __init__(
@@ -125,10 +125,10 @@ class Constrained:
         if not self.constraints:
             return energy
         violation = self.total(prediction)
-        penalised = energy + self.weight * violation
         if self.mode == "penalise":
-            return penalised
+            return energy + self.weight * violation
         rejected = torch.where(violation > 0, INFEASIBLE * (1 + violation), energy)
+        penalised = energy + STEEP * energy.detach().abs() * violation
         ordered = penalised + (rejected - penalised).detach()  # the one's value, the other's gradient
         return torch.where(torch.isfinite(energy), ordered, torch.inf)
 
@@ -141,4 +141,4 @@ class Constrained:
 
     def violations(self, prediction: Prediction) -> dict[str, Tensor]:
         """By how much each constraint is violated, [E, S]: 0 for those that keep to it, infinity for no number."""
-        return {each.name: F.relu(each(prediction).nan_to_num(torch.inf)) for each in self.constraints}
+        return {each.name: F.relu(each(prediction).nan_to_num(torch.inf, torch.inf)) for each in self.constraints}

@@ -128,18 +128,21 @@ class Limits:
         novelty: of the current frame.
         poor_steps: steps in a row that were predicted no better than by copying the frame before.
         dropped: share of the candidates without a finite energy.
+        near: energy below which it is no wonder that no plan comes nearer: in a metric space whose unit is the model's
+            error a few; infinite where energies have no such unit.
     """
 
     novelty: float = 30.0
     poor_steps: int = 3
     dropped: float = 0.5
+    near: float = 4.0
 
 
-def warnings(health: Health, limits: Limits, arrived: bool = False) -> list[str]:
+def warnings(health: Health, limits: Limits) -> list[str]:
     """Reasons not to trust a plan, a line each.
 
     Left out is what also happens where all is well: first actions on their bounds (the goal is far), a wide spread
-    (nothing depends on a dimension), and at a goal that is ``arrived`` at, that no plan improves on it.
+    (nothing depends on a dimension), and at the goal, that no plan comes nearer.
     """
     found = []
     if health.evaluated == 0:
@@ -157,7 +160,7 @@ def warnings(health: Health, limits: Limits, arrived: bool = False) -> list[str]
             f"for {surprise.poor_steps} steps the frames were predicted no better than by copying the one before "
             f"(error {surprise.ratio:.1f} times the change): the model or the robot does not do what is expected"
         )
-    if health.evaluated and not arrived and not health.energy_predicted < health.energy_now:
+    if health.evaluated and health.energy_now > limits.near and not health.energy_predicted < health.energy_now:
         found.append(
             f"no plan comes nearer to the goal than standing still (energy {health.energy_predicted:.4g}, now "
             f"{health.energy_now:.4g})"
