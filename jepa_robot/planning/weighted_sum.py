@@ -90,6 +90,6 @@ class WeightedSum:
                 raise PlanningError(
                     f"energy {name!r} is not a finite number for any of {self._evaluated} candidate plans",
                     expected="finite numbers",
-                    mend="mend or leave out an energy of your own; for all others check the checkpoint's weights and the state",
+                    mend="mend an energy of your own; for all others check the model's weights and the state",
                 )
 

@@ -218,7 +218,8 @@ def test_gradients_against_finite_differences(name):
             step[index] = 1e-3
             expected = (energies(plans + step) - energies(plans - step)) / 2e-3
             assert float(slope[index]) == pytest.approx(float(expected[index[:2]]), rel=2e-2, abs=2e-3)
-            assert float(expected.abs().sum()) == pytest.approx(float(expected[index[:2]].abs()), abs=1e-2)  # no other's
+            expected[index[:2]] = 0
+            assert float(expected.abs().max()) < 1e-2  # it is in no other candidate's energy
 
 
 @pytest.mark.parametrize(

@@ -153,7 +153,7 @@ class TestOwnFunctions:
             ("own_energies.deeper:energy", "there is no module 'own_energies.deeper'"),
             ("own_energies:enrgy", "module 'own_energies' has no 'enrgy'"),
             ("own_energies:NUMBER", "own_energies:NUMBER is int, which cannot be called"),
-            ("own_imports:energy", "'own_imports' cannot be imported.*there_is_no_such_package.*install what it imports"),
+            ("own_imports:energy", "'own_imports' cannot be imported.*there_is_no_such_package.*install what it"),
             ("own_failure:energy", "'own_failure' cannot be imported .ZeroDivisionError: division by zero"),
         ],
     )
