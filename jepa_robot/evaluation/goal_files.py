@@ -26,7 +26,7 @@ class LoadedGoal:
 
     Attributes:
         goal: what a planner is given.
-        picture: the last sub-goal's; None where that is no picture file, or one of several pictures will do.
+        picture: the last sub-goal's; None where that is of latents, or any of several files will do.
     """
 
     goal: Goal
@@ -47,7 +47,7 @@ def load_goal(
         paths: one or more: a picture or latents (.safetensors) are a sub-goal each, a video (.mp4) is as many as
             ``video_frames``.
         steps: of each sub-goal, see `SubGoal`, or one number for all.
-        any_of: all are one sub-goal, and any of them will do.
+        any_of: several files are one sub-goal, and any of them will do.
         state: float32 [P], wanted proprioception in the end.
 
     Raises:
@@ -55,17 +55,18 @@ def load_goal(
         ContractError: latents are of another task or camera.
         DataError: a video is damaged.
     """
-    subgoals = [subgoal for path in paths for subgoal in _subgoals(path, model, video_frames)]
-    if any_of:
-        subgoals = [SubGoal(tuple(picture for subgoal in subgoals for picture in subgoal.pictures))]
+    read = [part for path in paths for part in _read(path, model, video_frames)]
+    subgoals = [subgoal for subgoal, _ in read]
+    picture = read[-1][1]
+    if any_of and len(paths) > 1:
+        subgoals, picture = [SubGoal(tuple(one for subgoal in subgoals for one in subgoal.pictures))], None
     steps = list(steps) * len(subgoals) if len(steps) == 1 else steps
     if len(steps) != len(subgoals):
         expected = f"one for each of {len(subgoals)} sub-goals, or one for all"
         raise GoalError(f"there are {len(steps)} numbers of steps", where="goal", expected=expected)
     subgoals = [dataclasses.replace(subgoal, steps=count) for subgoal, count in zip(subgoals, steps)]
     subgoals[-1] = dataclasses.replace(subgoals[-1], state=state)
-    judged = _is_picture(paths[-1]) and not (any_of and len(subgoals[-1].pictures) > 1)
-    return LoadedGoal(Goal(tuple(subgoals)), GoalPicture.load(paths[-1]) if judged else None)
+    return LoadedGoal(Goal(tuple(subgoals)), picture)
 
 
 def video_goals(path: Path, count: int, contract: Contract) -> list[GoalPicture]:
@@ -82,7 +83,8 @@ def video_goals(path: Path, count: int, contract: Contract) -> list[GoalPicture]
     with VideoFile(path) as video:
         times = video.times
         if len(times) <= count:
-            raise GoalError(f"has {len(times)} frames", where=path, expected=f"at least {count + 1}, to take {count} of")
+            expected = f"at least {count + 1}, to take {count} of"
+            raise GoalError(f"has {len(times)} frames", where=path, expected=expected)
         chosen = np.linspace(0, len(times) - 1, count + 1).round().astype(int)[1:]
         frames = video.read(times[chosen], "the goal")
     pictures = [GoalPicture(frame, source=f"{path}, frame {index}") for frame, index in zip(frames, chosen)]
@@ -90,17 +92,15 @@ def video_goals(path: Path, count: int, contract: Contract) -> list[GoalPicture]
     return pictures
 
 
-def _is_picture(path: Path) -> bool:
-    return path.suffix.lower() not in (LATENTS, VIDEO)
-
-
-def _subgoals(path: Path, model: EncodingModel, video_frames: int) -> list[SubGoal]:
+def _read(path: Path, model: EncodingModel, video_frames: int) -> list[tuple[SubGoal, GoalPicture | None]]:
+    """The sub-goals in a file, with their pictures."""
     if path.suffix.lower() == LATENTS:
-        return [SubGoal(tuple(load_goal_latents(path, model).unbind(0)))]
-    if path.suffix.lower() == VIDEO:
-        if not path.is_file():
-            raise GoalError("there is no such file", where=path, expected="a goal video")
-        return [SubGoal((picture.image,)) for picture in video_goals(path, video_frames, model.contract)]
-    picture = GoalPicture.load(path)
-    picture.require(model.contract)
-    return [SubGoal((picture.image,))]
+        return [(SubGoal(tuple(load_goal_latents(path, model).unbind(0))), None)]
+    if path.suffix.lower() != VIDEO:
+        pictures = [GoalPicture.load(path)]
+        pictures[0].require(model.contract)
+    elif path.is_file():
+        pictures = video_goals(path, video_frames, model.contract)
+    else:
+        raise GoalError("there is no such file", where=path, expected="a goal video")
+    return [(SubGoal((picture.image,)), picture) for picture in pictures]

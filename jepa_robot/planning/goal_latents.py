@@ -2,8 +2,8 @@
 
 A safetensors file of one tensor, [N, D], or [G, N, D] for G pictures of which any will do. Its header entry
 ``jepa_robot.goal_latents`` is one JSON object: ``format``, the ``contract`` of the model that made it, and ``encoder``,
-the digest of its encoder's weights. A model of another encoder or camera refuses it; a file without the entry is taken
-at its word.
+the digest of its encoder's weights. A model of another encoder or camera refuses it. Of a file without the entry only
+the shape can be checked.
 """
 
 from __future__ import annotations
@@ -34,6 +34,11 @@ class EncodingModel(Protocol):
 
     @property
     def contract(self) -> Contract: ...
+
+    @property
+    def device(self) -> torch.device: ...
+
+    def encode(self, frames: Tensor) -> Tensor: ...
 
 
 def encoder_digest(encoder: nn.Module) -> str:
@@ -66,7 +71,7 @@ def load_goal_latents(path: str | os.PathLike[str], model: EncodingModel) -> Ten
     """Latents [G, N, D] for ``model``, float32, on the CPU.
 
     Raises:
-        GoalError: the file cannot be read, does not hold one tensor of latents, or another encoder made it.
+        GoalError: the file cannot be read, does not hold one tensor of latents, or they are not of this encoder.
         ContractError: it is of another task or camera.
     """
     try:
@@ -80,16 +85,29 @@ def load_goal_latents(path: str | os.PathLike[str], model: EncodingModel) -> Ten
     except (SafetensorError, OSError) as error:
         raise GoalError(f"cannot be read ({error})", where=path, mend=_AGAIN) from error
     _require_latents(latents, path)
+    latents = latents.float() if latents.ndim == 3 else latents.float()[None]
     if header is not None:
         _require_same_model(header, path, model)
-    return latents.float() if latents.ndim == 3 else latents.float()[None]
+    else:
+        _require_same_shape(latents, path, model)
+    return latents
 
 
 def _require_latents(latents: Tensor, where: object) -> None:
     if latents.ndim not in (2, 3) or not latents.numel() or not latents.is_floating_point():
-        raise GoalError(f"is {latents.dtype} {list(latents.shape)}", where=where, expected="latents [N, D] or [G, N, D]")
+        found = f"is {latents.dtype} {list(latents.shape)}"
+        raise GoalError(found, where=where, expected="latents [N, D] or [G, N, D]")
     if not bool(torch.isfinite(latents).all()):
         raise GoalError("has numbers that are not finite", where=where, expected="latents of an encoder")
+
+
+def _require_same_shape(latents: Tensor, path: object, model: EncodingModel) -> None:
+    camera = model.contract.camera
+    frame = torch.zeros(1, 1, camera.height, camera.width, 3, dtype=torch.uint8, device=model.device)
+    with torch.inference_mode():
+        expected = list(model.encode(frame).shape[2:])
+    if list(latents.shape[1:]) != expected:
+        raise GoalError(f"has latents {list(latents.shape[1:])}", where=path, expected=f"{expected}, the model's [N, D]")
 
 
 def _require_same_model(header: str, path: object, model: EncodingModel) -> None:
