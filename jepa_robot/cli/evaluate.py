@@ -55,7 +55,7 @@ def command(
     verdict on the true state at the end of an episode.
 
     Episode i has seed 1000000 + 100000 * SEED + i, which `plan --seed` and `goal --seed` understand, too. Settings
-    from configs/evaluate.yaml can be given as KEY=VALUE, e.g. planner.samples=256.
+    from configs/evaluate.yaml can be given as KEY=VALUE, e.g. planner.optimizer.samples=256.
 
     With --variation start and goal stay those of the seed, and both are seen in a look that is drawn with them. A goal
     that the planner refuses, being unlike all that the model was trained on, counts as a failure;

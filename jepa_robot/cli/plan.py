@@ -45,7 +45,7 @@ def command(
 ) -> int:
     """Move the arm of a task until its camera sees the goal picture.
 
-    Settings from configs/plan.yaml can be given as KEY=VALUE, e.g. planner.samples=256. The exit code is 0 when the
+    Settings from configs/plan.yaml can be given as KEY=VALUE, e.g. planner.optimizer.samples=256. The exit code is 0 when the
     goal was reached, 1 when not, 2 when something is wrong.
 
     A picture drawn by `jepa-robot goal` carries the true goal, by which success is judged. With any other picture

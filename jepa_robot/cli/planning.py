@@ -114,10 +114,10 @@ def prepare(config: DictConfig, checkpoint: str | None) -> Setup:
     checkpoint = checkpoint_for(config.task.name, checkpoint)
     model = load(checkpoint, device_of(config.device))
     frames = model.config.predictor.max_frames
-    if settings.context_frames + settings.horizon > frames:
+    if settings.context_frames > frames:
         raise ConfigError(
-            f"context_frames + horizon is {settings.context_frames + settings.horizon}",
-            where="planner",
+            f"is {settings.context_frames}",
+            where="planner.context_frames",
             expected=f"at most {frames}, the longest sequence that checkpoint {checkpoint} was trained on",
         )
     made = OmegaConf.to_container(config.task)

@@ -36,6 +36,7 @@ class Decision:
         energy: of the current frame; NaN for policies without one.
         planned_energy: expected at the end of the plan; NaN for policies without one.
         latency_s: seconds that the decision took.
+        warnings: reasons not to trust it, a line each.
     """
 
     action: np.ndarray
@@ -43,6 +44,7 @@ class Decision:
     energy: float = float("nan")
     planned_energy: float = float("nan")
     latency_s: float = 0.0
+    warnings: tuple[str, ...] = ()
 
 
 class Policy(Protocol):
