@@ -107,7 +107,8 @@ def _require_same_shape(latents: Tensor, path: object, model: EncodingModel) -> 
     with torch.inference_mode():
         expected = list(model.encode(frame).shape[2:])
     if list(latents.shape[1:]) != expected:
-        raise GoalError(f"has latents {list(latents.shape[1:])}", where=path, expected=f"{expected}, the model's [N, D]")
+        found = list(latents.shape[1:])
+        raise GoalError(f"has latents {found}", where=path, expected=f"{expected}, the model's [N, D]")
 
 
 def _require_same_model(header: str, path: object, model: EncodingModel) -> None:

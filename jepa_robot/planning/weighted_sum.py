@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -58,7 +57,7 @@ class WeightedSum:
         weighted = self.values(prediction, target)
         each = torch.stack(tuple(weighted.values()))  # [terms, E, S]
         good = torch.isfinite(each)
-        self._evaluated += each.shape[-1]
+        self._searches, self._evaluated = each.shape[1], self._evaluated + each.shape[2]
         if bool(good.all()):  # the only wait for the device
             return each.sum(0)
         for name, bad in zip(weighted, ~good):
@@ -71,13 +70,14 @@ class WeightedSum:
 
     def reset(self) -> None:
         """Count from 0."""
-        self._evaluated = 0  # candidates of each search
+        self._searches, self._evaluated = 0, 0  # E, and candidates of each
         self._dropped: dict[str, Tensor] = {}  # [E] each
 
     @property
-    def dropped(self) -> Counter[str]:
-        """How many candidates had no finite energy because of which term."""
-        return Counter({name: int(count.sum()) for name, count in self._dropped.items() if count.any()})
+    def dropped(self) -> list[dict[str, int]]:
+        """For each search, how many of its candidates had no finite energy because of which term."""
+        counts = {name: count.tolist() for name, count in self._dropped.items()}
+        return [{name: count[e] for name, count in counts.items() if count[e]} for e in range(self._searches)]
 
     def require_finite(self) -> None:
         """Check that every term was a finite number for some candidate of every search.

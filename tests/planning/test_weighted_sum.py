@@ -37,7 +37,7 @@ def test_terms_add_up_with_their_weights():
     assert {name: value.tolist() for name, value in values.items()} == {
         "one": [[2.0, 4.0, 6.0], [8.0, 10.0, 12.0]], "two": [[-4.0, -3.5, -3.0], [-2.5, -2.0, -1.5]]
     }
-    assert energy.dropped == {}
+    assert energy.dropped == [{}, {}]
 
 
 @pytest.mark.parametrize("bad", [NAN, INF, -INF])
@@ -50,10 +50,10 @@ def test_candidates_without_a_finite_term_are_dropped_and_counted_by_its_name(ba
     expected = torch.tensor([[10.0, INF, 12.0], [13.0, 14.0, INF]])
     for _ in range(2):
         assert torch.equal(energy(prediction(), TARGET), expected)
-    assert energy.dropped == {"broken": 2, "worse": 4}
+    assert energy.dropped == [{"broken": 2, "worse": 2}, {"worse": 2}]
     energy.require_finite()
     energy.reset()
-    assert energy.dropped == {}
+    assert energy.dropped == []
 
 
 def test_a_term_that_is_finite_for_no_candidate_of_one_search_is_named():
@@ -75,7 +75,7 @@ def test_a_term_that_is_finite_for_no_candidate_of_one_search_is_named():
     for chunk in range(2):
         energy(prediction(torch.full((E, 1, 2, 1), float(chunk))), TARGET)
     energy.require_finite()
-    assert energy.dropped == {"mine": 2}
+    assert energy.dropped == [{"mine": 1}, {"mine": 1}]
 
 
 def test_what_is_dropped_spoils_no_other_candidates_gradient():
