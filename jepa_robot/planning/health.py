@@ -100,7 +100,8 @@ class Health:
         on_bound: see `on_bound`.
         evaluated: candidates whose energies were computed.
         dropped: of those, how many had no finite energy, by the name of the term.
-        violations: by how much the plan violates constraints, by name; only those that it does.
+        violations: by how much the plan violates constraints, by name; only those that it does. Limits of a state
+            are in fractions of its range.
         surprise: how the current frame differs from the last plan's prediction; None for the first one.
     """
 
@@ -154,13 +155,14 @@ def warnings(health: Health, limits: Limits) -> list[str]:
         )
     if health.violations:
         which = ", ".join(f"{name} by {amount:.2g}" for name, amount in health.violations.items())
-        found.append(f"no plan was found that keeps to all constraints; this one violates {which}")
+        found.append(f"no plan was found that keeps to all constraints; this one violates {which} (states: of their range)")
     if (surprise := health.surprise) is not None and surprise.poor_steps >= limits.poor_steps:
         found.append(
             f"for {surprise.poor_steps} steps the frames were predicted no better than by copying the one before "
             f"(error {surprise.ratio:.1f} times the change): the model or the robot does not do what is expected"
         )
-    if health.evaluated and health.energy_now > limits.near and not health.energy_predicted < health.energy_now:
+    judged = health.evaluated and health.feasible and health.energy_now > limits.near
+    if judged and not health.energy_predicted < health.energy_now:
         found.append(
             f"no plan comes nearer to the goal than standing still (energy {health.energy_predicted:.4g}, now "
             f"{health.energy_now:.4g})"

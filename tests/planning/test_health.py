@@ -136,7 +136,8 @@ def test_a_plan_that_is_well_has_no_warning():
         (dict(evaluated=0), "no candidate was evaluated before the deadline"),
         (dict(novelty=31.0), r"unlike the training data \(novelty 31.0, trusted up to 30\)"),
         (dict(novelty=math.nan), "unlike the training data"),
-        (dict(violations={"x": 0.052, "my:f": 2.0}), "violates x by 0.052, my:f by 2$"),
+        (dict(violations={"x": 0.052, "my:f": 2.0}), r"violates x by 0.052, my:f by 2 \(states"),
+        (dict(violations={"x": 0.1}, energy_predicted=99.0), "violates x"),  # it goes back first, and then on
         (dict(surprise=Surprise(3.0, 2.0, 5.0, 6.0, poor_steps=3)), "for 3 steps .* 1.5 times the change"),
         (dict(energy_predicted=50.0), r"no plan comes nearer .*energy 50, now 50\)"),
         (dict(energy_predicted=math.nan), "no plan comes nearer"),
