@@ -148,9 +148,8 @@ def onto_ball(x: Tensor, order: int, radius: float) -> Tensor:
     inside by the rounding of float32, so that no point moves twice.
     """
     norm, goal = x.norm(order, dim=-1, keepdim=True), radius * (1 - 1e-6)
-    if order == 2:
-        nearest = x * (goal / norm.clamp_min(goal))
-    else:
+    nearest = x
+    if order == 1:
         size = x.abs()
         ordered = size.sort(dim=-1, descending=True).values
         count = torch.arange(1, x.shape[-1] + 1, device=x.device, dtype=x.dtype)
@@ -158,4 +157,5 @@ def onto_ball(x: Tensor, order: int, radius: float) -> Tensor:
         active = (ordered > excess).sum(-1, keepdim=True)  # at least 1: the largest is
         threshold = excess.gather(-1, active - 1).clamp_min(0)
         nearest = x.sign() * (size - threshold).clamp_min(0)
+    nearest = nearest * (goal / nearest.norm(order, dim=-1, keepdim=True).clamp_min(goal))
     return torch.where(norm > radius, nearest, x)

@@ -81,7 +81,7 @@ def valleys(instances: int, seed: int = 0) -> Problem:
         return (away + height).amin(-1)
 
     space = ActionSpace(-torch.ones(2), torch.ones(2), 2)
-    return _problem(space, energy, [ends], torch.zeros(instances), torch.full((instances,), 0.05))
+    return _problem(space, energy, [ends], torch.zeros(instances), torch.full((instances,), 0.003))
 
 
 def ripples(instances: int, seed: int = 0) -> Problem:
@@ -114,7 +114,18 @@ def gripper(instances: int, seed: int = 0) -> Problem:
         torch.tensor([-0.3, -0.3, 0.0]), torch.tensor([0.3, 0.3, 1.0]), horizon, levels={2: [0.0, 1.0]}
     )
     # One wrong step of the gripper costs 0.075.
-    return _problem(space, energy, [goal, right], torch.zeros(instances), torch.full((instances,), 0.02))
+    return _problem(space, energy, [goal, right], torch.zeros(instances), torch.full((instances,), 0.0005))
+
+
+def far(instances: int, seed: int = 0) -> Problem:
+    """Sixteen steps to a goal that twelve full ones reach."""
+    goal = 12 * (2.0 * torch.randint(0, 2, (instances, 2), generator=torch.Generator().manual_seed(seed)) - 1)
+
+    def energy(actions: Tensor, goal: Tensor) -> Tensor:
+        return (actions.sum(-2) - goal[:, None]).square().sum(-1)
+
+    space = ActionSpace(-torch.ones(2), torch.ones(2), 16)
+    return _problem(space, energy, [goal], torch.zeros(instances), torch.full((instances,), 0.1))
 
 
 def lqr(instances: int, seed: int = 0) -> Problem:
@@ -137,12 +148,15 @@ def lqr(instances: int, seed: int = 0) -> Problem:
     optimum = np.einsum("ei,ij,ej->e", begin, p, begin)
     A, B, Q, R, QH, x0, best = (torch.tensor(x, dtype=torch.float32) for x in (a, b, q, r, last, begin, optimum))
 
+    def times(matrix: Tensor, x: Tensor) -> Tensor:  # a matrix product's rounding depends on the batch
+        return (matrix * x[..., None, :]).sum(-1)
+
     def energy(actions: Tensor, x0: Tensor) -> Tensor:
         x, total = x0[:, None].expand(-1, actions.shape[1], -1), 0.0
         for t in range(horizon):
             u = actions[:, :, t]
-            total = total + ((x @ Q) * x).sum(-1) + ((u @ R) * u).sum(-1)
-            x = x @ A.T + u @ B.T
-        return total + ((x @ QH) * x).sum(-1)
+            total = total + (times(Q, x) * x).sum(-1) + (times(R, u) * u).sum(-1)
+            x = times(A, x) + times(B, u)
+        return total + (times(QH, x) * x).sum(-1)
 
     return _problem(ActionSpace(-8 * torch.ones(2), 8 * torch.ones(2), horizon), energy, [x0], best, 0.05 * best)

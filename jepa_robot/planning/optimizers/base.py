@@ -147,8 +147,9 @@ def take(plans: Tensor, order: Tensor) -> Tensor:
 def fit(plans: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation [E, B, A] of plans [E, S, B, A] with weights [E, S] that sum to 1."""
     weights = weights.to(plans)[..., None, None]
-    mean = (weights * plans).sum(1)
-    return mean, (weights * (plans - mean[:, None]).square()).sum(1).sqrt()
+    away = plans - plans[:, :1]  # exactly 0 where all are the same, and so is their deviation
+    mean = (weights * away).sum(1)
+    return plans[:, 0] + mean, (weights * (away - mean[:, None]).square()).sum(1).sqrt()
 
 
 def average(energies: Tensor, weights: Tensor) -> Tensor:

@@ -81,10 +81,9 @@ def test_a_search_finds_the_same_alone_and_in_company(name, make_problem):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_other_seeds_find_other_plans(name):
-    problem = quadratic(1)
-    optimizer = make(name, problem.space)
-    first, again, other = (solve(optimizer, problem, 2, seeds=[seed]).plans for seed in (0, 0, 1))
+def test_other_seeds_ask_for_other_plans(name):
+    optimizer = make(name, random_space(0))
+    first, again, other = (optimizer.ask(optimizer.init(generators([seed]))) for seed in (0, 0, 1))
     assert torch.equal(first, again) and not torch.equal(first, other)
 
 
@@ -181,14 +180,14 @@ def test_what_a_warm_start_holds_is_not_lost(name, changed):
     assert torch.equal(found.plans, known)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_carries_plans_that_help_the_next_search(name):
+@pytest.mark.parametrize(("name", "changed"), BESTS)
+def test_carries_plans_that_help_the_next_search(name, changed):
     problem = quadratic(6)
-    optimizer = make(name, problem.space)
+    optimizer = make(name, problem.space, **changed)
     first = solve(optimizer, problem, ITERATIONS[name])
     again = solve(optimizer, problem, 2, warm_start=first.carried)
     afresh = solve(optimizer, problem, 2)
-    assert (again.energy <= first.energy + 0.01).all()
+    assert (again.energy <= first.energy).all()
     assert (again.energy < afresh.energy).all()
 
 
@@ -258,7 +257,7 @@ def test_the_energies_unit_does_not_matter(name):
         ("cem icem hybrid", {"keep_elites": 100}),
         ("cem icem hybrid", {"keep_elites": -1}),
         ("cem icem mppi", {"answer": "median"}),
-        ("icem mppi hybrid", {"beta": -1.0}),
+        ("icem hybrid mppi", {"beta": -1.0}),
         ("icem hybrid", {"sample_decay": 0.9}),
         ("mppi", {"temperature": 0.0}),
         ("predictive_sampling", {"std_decay": 0.9}),
@@ -270,7 +269,6 @@ def test_the_energies_unit_does_not_matter(name):
 )
 def test_wrong_settings_are_named(names, changed):
     for name in names.split():
-        assert set(changed) <= set(SETTINGS[name][1]) | {"answer"}
         setting = next(iter(changed))
         with pytest.raises(ConfigError, match=f"planner.optimizer: {setting} is .*; expected"):
             make(name, random_space(0), **changed)
