@@ -11,7 +11,9 @@ from torch import Tensor
 
 from jepa_robot.errors import ConfigError
 from jepa_robot.planning.optimizers.base import TrajectoryOptimizer
+from jepa_robot.planning.pace import Pace
 
+FEWEST = 8  # candidates of an iteration that time is short for
 Objective = Callable[[Tensor], Tensor]  # actions [E, S, H, A] -> energies [E, S]
 
 
@@ -42,8 +44,9 @@ class SearchResult:
 class Search:
     """Minimises an objective with an optimizer; anytime.
 
-    Without a deadline the same generators give the same result. With one, candidates are evaluated in chunks of
-    which the next still fits by the pace of those before.
+    Without a deadline the same generators give the same result. With one, candidates are evaluated in pieces of
+    which the next still fits by the pace of those before; and where there is no time for all, every iteration has as
+    many fewer, since several small ones find more than a single large one.
 
     Args:
         iterations: at most; with ``extend`` and a deadline they go on until the deadline.
@@ -70,7 +73,8 @@ class Search:
             raise ConfigError(f"stop_spread is {stop_spread}", where="planner", expected="at least 0 and below 1")
         self.optimizer, self.iterations, self.clock = optimizer, iterations, clock
         self.chunk, self.stop_spread, self.extend = chunk, stop_spread, extend
-        self.pace = Pace()
+        # Of evaluations without and with gradients.
+        self.paces = {False: Pace(), True: Pace()}
 
     def run(
         self,
@@ -91,6 +95,8 @@ class Search:
         endless = self.extend and deadline is not None
         while endless or len(history) < self.iterations:
             plans = optimizer.ask(state)
+            if deadline is not None:
+                plans = plans[:, : self._share(state, deadline, self.iterations - len(history))]
             energies, gradients = self._evaluate(objective, plans, optimizer.wants_gradients(state), deadline)
             count = energies.shape[1]
             if count:
@@ -109,6 +115,11 @@ class Search:
             evaluated, stopped,
         )
 
+    def _share(self, state: Any, deadline: float, iterations: int) -> int:
+        """Candidates of the next iteration, so that what time is left serves all that are still to come."""
+        pace = self.paces[self.optimizer.wants_gradients(state)]
+        return max(FEWEST, int(pace.capacity(deadline - self.clock()) / max(iterations, 1)))
+
     def _converged(self, state: Any) -> bool:
         if not self.stop_spread:
             return False
@@ -118,12 +129,12 @@ class Search:
         self, objective: Objective, plans: Tensor, wants_gradients: bool, deadline: float | None
     ) -> tuple[Tensor, Tensor | None]:
         """Energies [E, s] and their gradients [E, s, B, A] of the first s candidates for which there was time."""
-        total, done = plans.shape[1], 0
+        total, done, pace = plans.shape[1], 0, self.paces[wants_gradients]
         energies, gradients = [plans.new_empty(len(plans), 0, dtype=torch.float32)], [plans[:, :0]]
         while done < total:
             most = min(self.chunk or total, total - done)
             begun = self.clock()
-            size = most if deadline is None else self.pace.fits(most, deadline - begun, wants_gradients)
+            size = most if deadline is None else pace.fits(most, deadline - begun)
             if not size:
                 break
             part, slope = self._part(objective, plans[:, done : done + size], wants_gradients)
@@ -132,7 +143,7 @@ class Search:
             done += size
             if deadline is not None:
                 part.sum().item()  # a GPU has finished
-                self.pace.learn(size, self.clock() - begun, wants_gradients)
+                pace.learn(size, self.clock() - begun)
         return torch.cat(energies, 1), torch.cat(gradients, 1) if wants_gradients else None
 
     def _part(self, objective: Objective, plans: Tensor, wants_gradients: bool) -> tuple[Tensor, Tensor]:
@@ -144,35 +155,3 @@ class Search:
             energies = objective(expand(plans)).float()
             (slope,) = torch.autograd.grad(energies.sum(), plans)
         return energies.detach(), slope
-
-
-class Pace:
-    """How long evaluating candidates takes, from how long it took: at most ``a + b * candidates`` seconds.
-
-    ``b`` is the slowest of late seen per candidate in chunks of the largest size so far, ``a`` what a single one
-    takes. Both are forgotten slowly, so that a burst of other work on the machine costs candidates for a while, and
-    not for ever. Evaluations with gradients have a pace of their own.
-    """
-
-    FORGET = 0.9  # of an estimate that is above what was seen, this much stays
-    HEADROOM = 1.3  # of time, since the next chunk may be the slowest yet
-    SMALLEST = 4  # candidates below which a chunk does not get much faster
-
-    def __init__(self) -> None:
-        self._each: dict[bool, float] = {}
-
-    def fits(self, most: int, seconds: float, gradients: bool) -> int:
-        """How many candidates of ``most`` can be evaluated in so many seconds; 0: none."""
-        if seconds <= 0:
-            return 0
-        each = self._each.get(gradients)
-        if each is None:  # of the first evaluation nothing is known: it measures
-            return min(most, self.SMALLEST)
-        count = int(seconds / (self.HEADROOM * each))
-        return min(most, count) if count >= min(most, self.SMALLEST) else 0
-
-    def learn(self, count: int, seconds: float, gradients: bool) -> None:
-        """That so many candidates took so many seconds."""
-        seen = seconds / max(count, self.SMALLEST)
-        before = self._each.get(gradients, 0.0)
-        self._each[gradients] = max(seen, self.FORGET * before + (1 - self.FORGET) * seen)
