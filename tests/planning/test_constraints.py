@@ -55,7 +55,8 @@ def test_box_is_left_by_the_largest_excess(states, low, high):
 
 
 def test_the_faces_of_a_box_are_in_it():
-    states = torch.tensor([0.1 + 0.2, 0.7 - 0.1]).view(1, 2, 1, 1)  # 0.30000001 and 0.59999996 in float32
+    faces = torch.tensor([0.3, 0.6])
+    states = torch.nextafter(faces, torch.tensor([0.0, 1.0])).view(1, 2, 1, 1)  # as far outside as float32 can tell
     assert bool((StateBox(0, DIMS[0], 0.3, 0.6)(predicted(states)) <= 0).all())
     assert bool((StateBox(0, DIMS[0], 0.3001, 0.5999)(predicted(states)) > 0).all())
 
@@ -83,7 +84,7 @@ def test_impossible_boxes(low, high, expected):
         StateBox(0, DIMS[0], low, high)
 
 
-VIOLATIONS = [[-1.0, 0.0, 0.3, 0.2, NAN], [0.1, 0.4, 2.0, INF, 1e9]]
+VIOLATIONS = [[-1.0, 0.0, 0.3, 0.2, NAN], [0.1, 0.4, 2.0, INF, 1e30]]
 ENERGIES = torch.tensor([[9.0, 1e6, 0.0, 1.0, -5.0], [3.0, 0.0, 7.0, 1.0, 2.0]])
 
 
@@ -122,7 +123,7 @@ def test_violations_of_a_plan_are_told_by_name():
     energy = Constrained(lambda p, t: ENERGIES, [Amount("one", VIOLATIONS), Amount("two", [[0.5] * S, [-1.0] * S])])
     found = energy.violations(predicted(torch.zeros(E, S, H, P)))
     assert list(found) == ["one", "two"]
-    assert torch.equal(found["one"], torch.tensor([[0.0, 0.0, 0.3, 0.2, INF], [0.1, 0.4, 2.0, INF, 1e9]]))
+    assert torch.equal(found["one"], torch.tensor([[0.0, 0.0, 0.3, 0.2, INF], [0.1, 0.4, 2.0, INF, 1e30]]))
     assert found["two"].tolist() == [[0.5] * S, [0.0] * S]
     total = energy.total(predicted(torch.zeros(E, S, H, P)))
     assert total[0, :4].tolist() == pytest.approx([0.5, 0.5, 0.8, 0.7])
