@@ -6,6 +6,7 @@ them can be differentiated with respect to actions, states and features.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Literal
 
@@ -26,7 +27,7 @@ _DISTANCES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "l1": lambda frames, goal: F.l1_loss(frames, goal.expand_as(frames), reduction="none").mean(-1),
     "cosine": lambda frames, goal: 1 - F.cosine_similarity(frames, goal, dim=-1),
 }
-PERIODS = {"rad": 2 * torch.pi, "deg": 360.0}
+PERIODS = {"rad": 2 * math.pi, "deg": 360.0}
 
 
 class StepWeights:
@@ -36,7 +37,7 @@ class StepWeights:
         steps: ``last``: only the last one. ``all``: equally, so that a plan that arrives early beats one that only
             arrives at the end. ``discounted``: step h, from 0, by ``discount**h``.
         discount: of ``discounted``; below 1 early steps count more, above 1 late ones (DINO-WM, arXiv 2411.04983,
-            weighs with powers of 2).
+            calls it base).
     """
 
     def __init__(self, steps: Steps, discount: float = 1.0):
@@ -55,7 +56,7 @@ class StepWeights:
         if self.discount == 1:
             return values.mean(-1)
         steps = torch.arange(values.shape[-1], device=values.device, dtype=values.dtype)
-        return (values * (steps * torch.tensor(self.discount).log()).softmax(0)).sum(-1)  # of any H without overflow
+        return (values * (steps * math.log(self.discount)).softmax(0)).sum(-1)  # of any H without overflow
 
 
 class LatentDistance:

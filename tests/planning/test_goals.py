@@ -76,7 +76,7 @@ def test_latents_are_a_goal():
         (lambda: Goal.of(np.zeros((8, 8, 3), np.float32)), r"float32 \[8, 8, 3\]; expected uint8"),
         (lambda: Goal.of(np.zeros((3, 8, 8), np.uint8)), r"uint8 \[3, 8, 8\]"),
         (lambda: Goal.of(torch.zeros(8, 8, 3)), r"torch.float32 \[8, 8, 3\]"),
-        (lambda: Goal.of("goal.png"), "goal is str"),
+        (lambda: Goal.of("goal.png"), "goal picture is str"),
         (lambda: Goal.of(torch.full((4, 6), NAN)), "not finite"),
         (lambda: Goal.of(PICTURES[0], np.zeros(3)), "goal state is float64"),
         (lambda: Goal.of(PICTURES[0], np.float32([np.inf])), "finite numbers, or NaN"),
