@@ -83,6 +83,14 @@ def test_no_level_of_a_discrete_dimension_is_lost():
     torch.testing.assert_close(others, torch.full((3,), 0.048), atol=0.008, rtol=0)  # P(0.5 gap < 0.3 gap eps)
 
 
+def test_a_narrow_start_still_tries_every_level():
+    optimizer = make({0: [0.0, 0.5, 1.0]}, samples=20_000, init_std=0.01)
+    first = optimizer.ask(optimizer.init(generators([0])))[0, 1:, :, 0]
+    shares = torch.stack([(first == level).float().mean(0) for level in (0.0, 0.5, 1.0)])
+    expected = torch.tensor([0.5987, 0.1747, 0.2266])  # of N(0, half range 1): below 0.25, to 0.75, above
+    torch.testing.assert_close(shares, expected[:, None].expand(3, 3), atol=0.01, rtol=0)
+
+
 def test_mean_and_kept_elites_compete():
     optimizer = make()
     warm_start = torch.stack((torch.full((3, 2), 0.25), torch.full((3, 2), 0.75)))[None]
