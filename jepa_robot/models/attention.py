@@ -2,71 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from jepa_robot.models.cache import Cache, Common, attend, attend_shared, join
 from jepa_robot.models.rope import rotate
 
-Pair = tuple[Tensor, Tensor]
-Table = Pair
-
-
-@dataclass(frozen=True)
-class Cache:
-    """Keys and values of one block, for E environments with S candidates each.
-
-    Attributes:
-        shared: (k, v), each [E, heads, C, d]: what all candidates have in common, never copied for each of them.
-        own: (k, v), each [E * S, heads, O, d]: what each candidate has added, or None.
-        room: memory that ``own`` lies at the start of, [E * S, heads, R, d] twice, or None.
-    """
-
-    shared: Pair | None = None
-    own: Pair | None = None
-    room: Pair | None = None
-
-    def append(self, k: Tensor, v: Tensor, room: int = 0) -> Cache:
-        """With more of each candidate's own, [E * S, heads, n, d].
-
-        Args:
-            room: tokens that will be appended in all. Memory for them is taken at the first, except where gradients
-                are wanted: what has been used must not change then.
-        """
-        memory, length, end = self.room, 0, k.shape[2]
-        if self.own is None:
-            if room <= end or k.requires_grad or v.requires_grad:
-                return replace(self, own=(k, v))
-            memory = tuple(x.new_empty(len(x), room, *x.shape[1::2]).transpose(1, 2) for x in (k, v))
-        else:
-            length, end = self.own[0].shape[2], end + self.own[0].shape[2]
-        if memory is None:
-            return replace(self, own=tuple(torch.cat(pair, dim=2) for pair in zip(self.own, (k, v))))
-        for part, x in zip(memory, (k, v)):
-            part[:, :, length:end] = x
-        return Cache(self.shared, tuple(part[:, :, :end] for part in memory), memory)
-
-    def share(self, k: Tensor, v: Tensor) -> Cache:
-        """With more that all candidates have in common, [E, heads, n, d]."""
-        if self.shared is not None:
-            k, v = torch.cat([self.shared[0], k], dim=2), torch.cat([self.shared[1], v], dim=2)
-        return replace(self, shared=(k, v))
-
-
-def attend(q: Tensor, k: Tensor, v: Tensor) -> Pair:
-    """Attention of q [..., n, d] to k, v [..., C, d]: [..., n, d], and the logarithms of the sums, [..., n, 1]."""
-    scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
-    total = scores.float().logsumexp(-1, keepdim=True)
-    return (scores - total).exp().to(v.dtype) @ v, total
-
-
-def join(first: Pair, second: Pair) -> Tensor:
-    """Attention to two sets of keys together, from `attend` to each."""
-    weight = torch.sigmoid(second[1] - first[1]).to(first[0].dtype)
-    return torch.lerp(first[0], second[0], weight)
+Table = tuple[Tensor, Tensor]
 
 
 class Attention(nn.Module):
@@ -107,37 +51,27 @@ class Attention(nn.Module):
         q = q[:, :, -outputs:]
         if cache.shared is None:
             return self._merge(F.scaled_dot_product_attention(q, *cache.own)), cache
-        return self._merge(join(attend_shared(q, cache.shared), attend(q, *cache.own))), cache
+        return self._merge(join(attend(q, *cache.own), attend_shared(q, cache.shared))), cache
 
-    def extend_shared(
-        self, own: Tensor, common: Tensor, tables: tuple[Table, Table], cache: Cache, room: int
-    ) -> tuple[Tensor, Cache]:
-        """The same, where each candidate's time step is one token ``own`` and others in ``common``.
+    def begin(self, x: Tensor, table: Table, cache: Cache) -> tuple[Tensor, tuple[Tensor, Tensor], Cache]:
+        """Queries, attention and cache of x [E, m, width], tokens that all candidates have in common; see `Common`."""
+        q, k, v = self._project(x, table)
+        cache = cache.share(k, v)
+        return q, attend(q, *cache.shared), cache
 
-        What those are to each other is computed once; a candidate's own token then joins in.
-
-        Args:
-            own: [E * S, 1, width]; common: [E, m, width]; tables: of each.
+    def add_own(self, x: Tensor, table: Table, common: Common, room: int) -> tuple[Tensor, Tensor, Cache]:
+        """Outputs when each candidate adds a token x [E * S, 1, width] to what all have in common.
 
         Returns:
-            [E * S, 1 + m, width], and the longer cache, in which ``common`` is shared.
+            those of the new tokens [E * S, 1, width], of the common ones [E * S, m, width], and the longer cache.
         """
-        q, k, v = self._project(own, tables[0])
-        q_common, k_common, v_common = self._project(common, tables[1])
-        cache = cache.share(k_common, v_common).append(k, v, room)
-        first = join(attend_shared(q, cache.shared), attend(q, k, v))
-        k, v = (part.unflatten(0, (len(common), -1)) for part in (k, v))  # [E, S, heads, 1, d]
-        scores = (q_common[:, None] * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)  # [E, S, heads, m, 1]
-        among = tuple(part[:, None] for part in attend(q_common, *cache.shared))
-        rest = join(among, (v, scores.float())).flatten(0, 1)
-        return self._merge(torch.cat([first, rest], dim=2)), cache
-
-
-def attend_shared(q: Tensor, shared: Pair) -> Pair:
-    """`attend` from all candidates' q [E * S, heads, n, d] to k, v [E, heads, C, d], which are read in place."""
-    environments, (candidates, heads, n, d) = len(shared[0]), q.shape
-    together = q.unflatten(0, (environments, -1)).transpose(1, 2).flatten(2, 3)  # [E, heads, S * n, d]
-    return tuple(part.unflatten(2, (-1, n)).transpose(1, 2).flatten(0, 1) for part in attend(together, *shared))
+        q, k, v = self._project(x, table)
+        cache = common.cache.append(k, v, room)
+        own = join(attend(q, k, v), attend_shared(q, cache.shared))
+        k, v = (part.unflatten(0, (len(common.tokens), -1)) for part in (k, v))  # [E, S, heads, 1, d]
+        scores = (common.queries[:, None] * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)  # [E, S, heads, m, 1]
+        attended = tuple(part[:, None] for part in common.attended)
+        return self._merge(own), self._merge(join(attended, (v, scores.float())).flatten(0, 1)), cache
 
 
 def hidden_units(width: int, mlp_ratio: float) -> int:
@@ -179,13 +113,15 @@ class Block(nn.Module):
         x = x[:, -outputs:] + attended
         return x + self.mlp(self.norm2(x)), cache
 
-    def extend_shared(
-        self, own: Tensor, common: Tensor, tables: tuple[Table, Table], cache: Cache, room: int
-    ) -> tuple[Tensor, Cache]:
-        """[E * S, 1, width], [E, m, width] -> [E * S, 1 + m, width] and the longer cache; see `Attention`."""
-        attended, cache = self.attn.extend_shared(self.norm1(own), self.norm1(common), tables, cache, room)
-        common = common[:, None].expand(-1, len(own) // len(common), -1, -1).flatten(0, 1)
-        x = attended.add_(torch.cat([own, common], dim=1))
+    def begin(self, x: Tensor, table: Table, cache: Cache) -> Common:
+        """What can be computed of x [E, m, width] before candidates add a token each."""
+        return Common(x, *self.attn.begin(self.norm1(x), table, cache))
+
+    def add_own(self, x: Tensor, table: Table, common: Common, room: int) -> tuple[Tensor, Cache]:
+        """x [E * S, 1, width] and the common tokens -> [E * S, 1 + m, width] and the longer cache."""
+        own, others, cache = self.attn.add_own(self.norm1(x), table, common, room)
+        others = common.tokens[:, None] + others.unflatten(0, (len(common.tokens), -1))
+        x = torch.cat([x + own, others.flatten(0, 1)], dim=1)
         return x + self.mlp(self.norm2(x)), cache
 
 

@@ -6,15 +6,16 @@ normalisation happens in here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from jepa_robot.errors import ConfigError, ContractError
-from jepa_robot.models.ac_predictor import ActionConditionedPredictor, PredictorConfig
-from jepa_robot.models.attention import Cache
+from jepa_robot.models.ac_predictor import ActionConditionedPredictor, PredictorConfig, Start
+from jepa_robot.models.attention import hidden_units
+from jepa_robot.models.cache import Cache
 from jepa_robot.models.encoder import EncoderConfig
 from jepa_robot.models.encoders import AnyEncoder, AnyEncoderConfig, build_encoder
 from jepa_robot.models.metric_head import MetricConfig, MetricHead
@@ -23,21 +24,24 @@ from jepa_robot.models.standardise import Standardise
 from jepa_robot.spec import Contract, Dim
 
 
+CACHED_VALUES = 2**21  # float32 between two layers that a CPU's caches hold
+
+
 @dataclass(frozen=True)
 class Context:
-    """What rollouts start from: the frames so far, and the keys and values of those before the current one.
+    """What rollouts start from.
 
     Attributes:
         latents: [E, T, N, D]; states: [E, T, P]; actions: [E, T - 1, A]; both in physical units.
         extrinsics: [E, 6], the camera's pose, or None.
-        caches: one a block; empty where T is 1.
+        start: what the predictor has computed of them, for all candidates.
     """
 
     latents: Tensor
     states: Tensor
     actions: Tensor
     extrinsics: Tensor | None
-    caches: list[Cache]
+    start: Start
 
 
 @dataclass(frozen=True)
@@ -138,7 +142,7 @@ class WorldModel(nn.Module):
     def _following(self, latents: Tensor, output: Tensor) -> Tensor:
         """The next latents from the predictor's (standardised) output, layer-normalised without affine like all."""
         start = latents if self.config.predictor.predicts == "change" else self.standardise.mean
-        return F.layer_norm((start + self.standardise.std * output).float(), latents.shape[-1:])
+        return F.layer_norm(torch.addcmul(start.float(), self.standardise.std, output.float()), latents.shape[-1:])
 
     def advance(self, state: Tensor, action: Tensor) -> Tensor:
         """States after an action as the contract says: [..., P], [..., A] -> [..., P], inside the bounds."""
@@ -163,16 +167,14 @@ class WorldModel(nn.Module):
         most = self.config.predictor.max_frames
         latents, states = latents[:, -most:], states[:, -most:]
         actions = actions[:, actions.shape[1] - (latents.shape[1] - 1) :]
-        context = Context(latents, states, actions, extrinsics, [])
-        return replace(context, caches=self._past(context, 0))
+        start = self._start(latents, states, actions, extrinsics)
+        return Context(latents, states, actions, extrinsics, start)
 
-    def _past(self, context: Context, first: int) -> list[Cache]:
-        """Keys and values of the frames before the current one, the ``first`` left out."""
-        poses = None if context.extrinsics is None else context.extrinsics[:, None]
-        return self.predictor.cache(
-            self.standardise(context.latents[:, first:-1]), self.normalise_actions(context.actions[:, first:]),
-            self.normalise_states(context.states[:, first:-1]), poses,
-        )
+    def _start(self, latents: Tensor, states: Tensor, actions: Tensor, extrinsics: Tensor | None) -> Start:
+        latents, states = self.standardise(latents), self.normalise_states(states)
+        poses = None if extrinsics is None else extrinsics[:, None]
+        past = self.predictor.cache(latents[:, :-1], self.normalise_actions(actions), states[:, :-1], poses)
+        return self.predictor.begin(latents[:, -1], states[:, -1], past, actions.shape[1], extrinsics)
 
     def rollout(self, context: Context, actions: Tensor) -> Tensor:
         """Candidate plans [E, S, H, A] -> predicted latents after each action [E, S, H, N, D].
@@ -181,8 +183,8 @@ class WorldModel(nn.Module):
         longer than sequences were in training, the model sees the last ``max_frames`` of them: positions and what
         frames have seen change with every step from there on, so that each costs as much as ``max_frames`` before.
         """
+        steps, caches, predicted = [], [], []
         latents, state = context.latents[:, -1:], context.states[:, -1:]
-        caches, steps, predicted = context.caches, [], []
         for action in actions.unbind(2):
             steps.append((self.standardise(latents), self.normalise_actions(action), self.normalise_states(state)))
             output, caches = self._step(context, steps, caches, actions.shape[2])
@@ -196,15 +198,35 @@ class WorldModel(nn.Module):
     ) -> tuple[Tensor, list[Cache]]:
         """What the predictor makes of the last of ``steps``, given the caches of those before; and longer caches."""
         poses = None if context.extrinsics is None else context.extrinsics[:, None]
-        past, most = context.latents.shape[1] - 1, self.config.predictor.max_frames
-        dropped = past + len(steps) - most
-        if dropped <= 0:
-            return self.predictor.extend(*steps[-1], caches, past + len(steps) - 1, poses, min(horizon, most - past))
-        caches = self._past(context, min(dropped, past))
-        window = steps[max(dropped - past, 0) :]
-        for frame, step in enumerate(window, start=most - len(window)):
-            output, caches = self.predictor.extend(*step, caches, frame, poses, len(window))
+        past, most = context.actions.shape[1], self.config.predictor.max_frames
+        extend, start, first = self.predictor.extend, context.start, past + len(steps) - most  # of the window
+        if first <= 0 and len(steps) > 1:
+            return extend(*steps[-1], caches, past + len(steps) - 1, poses, min(horizon, most - past))
+        if 0 < first <= past:
+            window = (part[:, first:] for part in (context.latents, context.states, context.actions))
+            start = self._start(*window, context.extrinsics)
+        if first <= past:
+            output, caches = self.predictor.act(start, steps[0][1], min(horizon, most - start.frame))
+            steps, frame = steps[1:], start.frame + 1
+        else:
+            steps, caches, frame = steps[first - past :], [Cache() for _ in caches], 0
+        for frame, step in enumerate(steps, start=frame):
+            output, caches = extend(*step, caches, frame, poses, most)
         return output, caches
+
+    def candidates_at_once(self, horizon: int) -> int:
+        """How many candidates of all environments together a `rollout` is fastest with, and has memory for.
+
+        On a CPU so many that what is between two layers stays in its caches; on a GPU, what a quarter of its memory
+        holds.
+        """
+        predictor, encoder = self.config.predictor, self.config.encoder
+        tokens, hidden = self.predictor.tokens_per_frame, hidden_units(predictor.width, predictor.mlp_ratio)
+        if self.device.type == "cpu":
+            return max(1, CACHED_VALUES // (tokens * hidden))
+        kept = tokens * 2 * predictor.width * predictor.depth + 2 * encoder.tokens * encoder.width  # a step
+        each = 4 * (horizon * kept + tokens * (2 * hidden + 8 * predictor.width))
+        return max(1, torch.cuda.get_device_properties(self.device).total_memory // 4 // each)
 
     def displacement(self, latents: Tensor) -> Tensor:
         """latents [..., N, D] -> [..., M], differences of which are displacements, in standard deviations."""
