@@ -73,6 +73,13 @@ def test_the_mean_is_tried_and_carried_with_the_best():
     assert torch.equal(make(answer="best").best(after)[0], plans[:, 0])
 
 
+def test_what_the_warm_start_adds_is_tried_once():
+    warm_start = torch.stack((torch.full((3, 2), 0.25), torch.full((3, 2), 0.75)))[None]
+    plans, after = told(make(), torch.arange(6.0)[None], warm_start)
+    assert torch.equal(plans[:, :2], warm_start)
+    assert not (make().ask(after) == warm_start[:, 1:]).all(-1).all(-1).any()
+
+
 def test_noise_may_be_coloured():
     rough, smooth = (
         optimizer.ask(optimizer.init(generators([0])))[0, 1:].diff(dim=1).abs().mean()
