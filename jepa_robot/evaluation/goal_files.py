@@ -26,11 +26,19 @@ class LoadedGoal:
 
     Attributes:
         goal: what a planner is given.
+        pictures: all that are in it.
         picture: the last sub-goal's; None where that is of latents, or any of several files will do.
     """
 
     goal: Goal
+    pictures: tuple[GoalPicture, ...]
     picture: GoalPicture | None
+
+    def image(self, contract: Contract) -> np.ndarray:
+        """What to show of it, uint8 [height, width, 3]: the last picture, or grey where there is none."""
+        if self.pictures:
+            return self.pictures[-1].image
+        return np.full((contract.camera.height, contract.camera.width, 3), 128, np.uint8)
 
 
 def load_goal(
@@ -66,7 +74,7 @@ def load_goal(
         raise GoalError(f"there are {len(steps)} numbers of steps", where="goal", expected=expected)
     subgoals = [dataclasses.replace(subgoal, steps=count) for subgoal, count in zip(subgoals, steps)]
     subgoals[-1] = dataclasses.replace(subgoals[-1], state=state)
-    return LoadedGoal(Goal(tuple(subgoals)), picture)
+    return LoadedGoal(Goal(tuple(subgoals)), tuple(one for _, one in read if one is not None), picture)
 
 
 def video_goals(path: Path, count: int, contract: Contract) -> list[GoalPicture]:

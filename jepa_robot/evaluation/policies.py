@@ -14,6 +14,7 @@ from jepa_robot.evaluation.tasks import Task
 from jepa_robot.planning.arrival import ArrivalRule
 from jepa_robot.planning.build import build_search, build_space
 from jepa_robot.planning.energy import LatentDistance
+from jepa_robot.planning.goals import Goal as Aim
 from jepa_robot.planning.planner import Planner
 from jepa_robot.planning.protocols import Prediction, Target
 from jepa_robot.planning.settings import PlannerSettings
@@ -22,13 +23,17 @@ from jepa_robot.spec import Contract
 
 
 class PlannerPolicy:
-    """A planner; it is given the goal's picture and nothing else."""
+    """A planner; it is given the goal's picture and nothing else.
 
-    def __init__(self, planner: Planner):
-        self.planner = planner
+    Args:
+        aim: what it is given instead of the picture: several, or latents.
+    """
+
+    def __init__(self, planner: Planner, aim: Aim | None = None):
+        self.planner, self.aim = planner, aim
 
     def reset(self, task: Task, goal: Goal, seed: int) -> None:
-        self.planner.reset(goal.image, seed=seed)
+        self.planner.reset(goal.image if self.aim is None else self.aim, seed=seed)
 
     def decide(self, observation: Observation) -> Decision:
         plan = self.planner.follow(observation)

@@ -47,14 +47,14 @@ class Outcome:
         expected: of the plans found, as candidates of which there is one (S = 1).
         terms: weighted parts of their energies, each [E, 1].
         violations: of constraints, each [E, 1].
-        dropped: candidates of all searches without a finite energy, by the name of the term.
+        dropped: for each search, how many candidates had no finite energy, by the name of the term.
     """
 
     search: SearchResult
     expected: Prediction
     terms: dict[str, Tensor]
     violations: dict[str, Tensor]
-    dropped: dict[str, int]
+    dropped: list[dict[str, int]]
 
 
 class Engine:
@@ -112,8 +112,10 @@ class Engine:
             latents, states = moment.latents[:, None, -1:], moment.states[:, None, -1:]
             still = moment.previous.new_zeros(len(latents), 1, 1, moment.previous.shape[-1])
             now = Prediction(self._measure(latents), latents, states, still, moment.previous)
+            self.energy.energy.reset()
             energy = self.energy.energy(now, target)[:, 0].float()
         if not bool(torch.isfinite(energy).all()):
+            self.energy.energy.require_finite()  # names the term
             raise PlanningError("the energy of the current frame is not a finite number", mend="check the checkpoint")
         return energy
 

@@ -42,12 +42,12 @@ class SubGoal:
                 right = isinstance(picture, Tensor) and picture.ndim == 2 and picture.is_floating_point()
             if not right:
                 expected = "uint8 [height, width, 3] RGB, or latents: a tensor [N, D]"
-                raise GoalError(f"goal is {_describe(picture)}", expected=expected)
+                raise GoalError(f"goal picture is {describe(picture)}", expected=expected)
             if isinstance(picture, Tensor) and not bool(torch.isfinite(picture).all()):
                 raise GoalError("goal latents have numbers that are not finite", expected="latents of an encoder")
         if self.state is not None:
             if not isinstance(self.state, np.ndarray) or self.state.dtype != np.float32 or self.state.ndim != 1:
-                raise GoalError(f"goal state is {_describe(self.state)}", expected="float32 [P]")
+                raise GoalError(f"goal state is {describe(self.state)}", expected="float32 [P]")
             if np.isinf(self.state).any():
                 raise GoalError(f"goal state is {self.state.tolist()}", expected="finite numbers, or NaN for any")
         if self.steps is not None and self.steps < 1:
@@ -147,7 +147,8 @@ def state_goal(dims: Sequence[Dim], values: Mapping[str, float]) -> np.ndarray:
     return state
 
 
-def _describe(value: object) -> str:
+def describe(value: object) -> str:
+    """An array's format and shape, or anything else's type, for messages."""
     if isinstance(value, (np.ndarray, Tensor)):
         return f"{value.dtype} {list(value.shape)}"
     return type(value).__name__

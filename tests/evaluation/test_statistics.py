@@ -3,8 +3,9 @@ import math
 import numpy as np
 import pytest
 
+from jepa_robot.evaluation.correlation import rank_correlation
 from jepa_robot.evaluation.episodes import Decision, EpisodeResult, Goal, Step
-from jepa_robot.evaluation.statistics import percentiles, rank_correlation, row, summary, wilson_interval
+from jepa_robot.evaluation.statistics import percentiles, row, summary, wilson_interval
 
 IMAGE = np.zeros((4, 4, 3), np.uint8)
 
