@@ -123,3 +123,13 @@ def test_spread_falls_as_the_starts_meet_and_one_start_has_that_of_its_step():
         away = plans - TARGET
         state = optimizer.tell(state, plans, away.square().sum((2, 3)), 2 * away)
     assert (optimizer.spread(state) < 0.05 * first).all()
+
+
+def test_starts_that_time_ran_out_for_stay_where_they_are():
+    optimizer = make(learning_rate=0.001)
+    state = optimizer.init(generators([0]))
+    plans = optimizer.ask(state)
+    after = optimizer.tell(state, plans[:, :1], energy(plans[:, :1]), slope(plans[:, :1]))
+    assert torch.equal(optimizer.ask(after)[:, 1:], plans[:, 1:]) and not torch.equal(optimizer.ask(after), plans)
+    whole = optimizer.tell(state, plans, energy(plans), slope(plans))
+    torch.testing.assert_close(optimizer.spread(whole), plans.std(1, correction=0), atol=0.01, rtol=0)
