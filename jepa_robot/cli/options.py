@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -126,6 +127,10 @@ planning_options = _together(
     scene_options(),
     checkpoint_option,
     click.option("--max-steps", type=STEPS, help="Actions before an episode ends.  [default: the task's]"),
+    click.option(
+        "--planner", type=click.Path(path_type=Path),
+        help="YAML file with settings of the planner, such as `tune planner` writes; KEY=VALUE goes before it.",
+    ),
     click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]..."),
 )
-"""A planner in a task: ``task``, those of `scene_options`, ``checkpoint``, ``max_steps`` and ``overrides``."""
+"""A planner in a task: ``task``, those of `scene_options`, ``checkpoint``, ``max_steps``, ``planner`` and ``overrides``."""

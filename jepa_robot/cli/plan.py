@@ -60,6 +60,7 @@ def command(
     seed: int,
     checkpoint: str | None,
     max_steps: int | None,
+    planner: Path | None,
     out: Path | None,
     as_json: bool,
     overrides: tuple[str, ...],
@@ -92,7 +93,7 @@ def command(
     from jepa_robot.reporting.recording import save_recording
     from jepa_robot.reporting.strip import save_strip
 
-    setup = prepare(configuration("plan", overrides, task, camera, task_options, variation, max_steps), checkpoint)
+    setup = prepare(configuration("plan", overrides, task, camera, task_options, variation, max_steps, planner), checkpoint)
     if goal_state and not setup.settings.energy.state:
         raise ConfigError("is given, but weighs nothing", where="--goal-state", mend="add planner.energy.state=1")
     model = setup.planner.engine.model
