@@ -11,6 +11,7 @@ from torch import Tensor
 
 from jepa_robot.errors import ConfigError, PlanningError
 from jepa_robot.planning.constraints import Constrained
+from jepa_robot.planning.pace import Pace
 from jepa_robot.planning.protocols import Prediction, Target, WorldModel
 from jepa_robot.planning.search import Search, SearchResult
 from jepa_robot.runtime import autocast
@@ -78,6 +79,7 @@ class Engine:
             raise ConfigError(f"energy space is {space!r}", where="planner", expected="metric or latent")
         self.model, self.search, self.energy, self.space, self.dtype = model, search, energy, space, dtype
         self.contract, self.device = model.contract, model.device
+        self.finishing = Pace()  # of what comes after a search, by the number of planners
         # Tensors of inference mode cannot be differentiated through later.
         self.mode = torch.no_grad if search.optimizer.uses_gradients else torch.inference_mode
 

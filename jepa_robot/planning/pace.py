@@ -28,7 +28,7 @@ class Pace:
         if not self._usual:
             return 1
         size = most
-        while size and HEADROOM * self.expected(size) > seconds:
+        while size and self.budget(size) > seconds:
             size = 0 if size == 1 else 1 << (size - 1).bit_length() - 1
         return size
 
@@ -37,7 +37,11 @@ class Pace:
         if not self._usual:
             return 0.0
         largest = 1 << max(self._usual)
-        return seconds * largest / (HEADROOM * self.expected(largest))
+        return seconds * largest / self.budget(largest)
+
+    def budget(self, count: int) -> float:
+        """Seconds to leave for so many; 0 as long as nothing is known."""
+        return HEADROOM * self.expected(count) if self._usual else 0.0
 
     def expected(self, count: int) -> float:
         """Seconds that so many candidates take at most, as things are.

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from jepa_robot.errors import ConfigError, GoalError, NoveltyError, PlanningError
 from jepa_robot.planning.arrival import ArrivalRule
+from jepa_robot.planning.checks import check_image, check_observation
 from jepa_robot.planning.engine import Engine, Moment, Outcome
-from jepa_robot.planning.goals import Goal, SubGoal, SubgoalSequence, describe
+from jepa_robot.planning.goals import Goal, SubGoal, SubgoalSequence
 from jepa_robot.planning.health import (
     Expectation,
     Health,
@@ -101,7 +102,7 @@ class Planner:
         Raises:
             GoalError: the picture is not what the contract's camera delivers.
         """
-        self._check_image(goal, GoalError, "goal picture")
+        check_image(self.contract, goal, GoalError, "goal picture")
         return float(self.engine.novelty(self.engine.encode([goal])))
 
     def plan(self, observation: Observation, deadline: float | None = None) -> Plan:
@@ -171,7 +172,7 @@ class Planner:
         latents = []
         for picture in subgoal.pictures:
             if isinstance(picture, np.ndarray):
-                self._check_image(picture, GoalError, "goal picture")
+                check_image(self.contract, picture, GoalError, "goal picture")
                 latents.append(self.engine.encode([picture])[0])
             else:
                 latents.append(picture.to(self.engine.device))
@@ -247,29 +248,6 @@ class Planner:
                 mend="take it with the camera, scene and light of the training data, or set planner.max_novelty=inf",
             )
 
-    def _check_observation(self, observation: Observation) -> None:
-        if self._subgoals is None:
-            raise PlanningError("the planner has no goal", mend="call reset(goal) first")
-        self._check_image(observation.image, PlanningError, "observed picture")
-        state, dims = observation.state, self.contract.states
-        if not isinstance(state, np.ndarray) or state.dtype != np.float32 or state.shape != (len(dims),):
-            raise PlanningError(
-                f"observed state is {describe(state)}",
-                expected=f"float32 [{len(dims)}]: {', '.join(f'{d.name} ({d.unit})' for d in dims)}",
-            )
-        if not np.isfinite(state).all():
-            raise PlanningError(f"observed state is {state.tolist()}", expected="finite numbers")
-
-    def _check_image(self, image: np.ndarray, error: type[GoalError] | type[PlanningError], what: str) -> None:
-        camera = self.contract.camera
-        shape = (camera.height, camera.width, 3)
-        if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.shape != shape:
-            raise error(
-                f"{what} is {describe(image)}",
-                expected=f"uint8 {list(shape)} RGB from camera {camera.name!r}",
-                mend="take the picture with the camera that the model was trained on",
-            )
-
 
 @dataclass(frozen=True)
 class _Noticed:
@@ -308,7 +286,7 @@ def plan_together(
         due = None
         if deadline is not None:
             now = engine.clock()
-            due = now + (deadline - now) / (len(groups) - number)
+            due = now + (deadline - now) / (len(groups) - number) - engine.finishing.budget(len(members))
         outcome = engine.run(
             Moment(*(torch.cat(parts) for parts in zip(*(noticed[i].moment.parts for i in members)))),
             _stacked([planners[i].target for i in members]),
@@ -319,6 +297,7 @@ def plan_together(
         )
         for e, i in enumerate(members):
             plans[i] = planners[i]._take(noticed[i], observations[i], outcome, e, engine.clock() - begun)
+        engine.finishing.learn(len(members), engine.clock() - outcome.search.ended)
     return [plans[i] for i in range(len(planners))]
 
 
@@ -330,7 +309,9 @@ def _stacked(targets: Sequence[Target]) -> Target:
 def _notice(planners: Sequence[Planner], observations: Sequence[Observation]) -> list[_Noticed]:
     """What each planner makes of its frame; all frames are encoded as one batch."""
     for planner, observation in zip(planners, observations):
-        planner._check_observation(observation)
+        if planner._subgoals is None:
+            raise PlanningError("the planner has no goal", mend="call reset(goal) first")
+        check_observation(planner.contract, observation)
     engine = planners[0].engine
     latents = engine.encode([observation.image for observation in observations])
     novelty = engine.novelty(latents).tolist()

@@ -29,6 +29,7 @@ class SearchResult:
         carried: [E, W, B, A], for the next search's warm start.
         evaluated: candidates of each search whose energies were computed.
         stopped: "iterations", "deadline" or "converged".
+        ended: when, on the search's clock.
     """
 
     plans: Tensor
@@ -39,6 +40,7 @@ class SearchResult:
     carried: Tensor
     evaluated: int
     stopped: str
+    ended: float
 
 
 class Search:
@@ -112,7 +114,7 @@ class Search:
         best, energy = optimizer.best(state)
         return SearchResult(
             best, optimizer.space.expand(best), energy, history, optimizer.spread(state), optimizer.carry(state),
-            evaluated, stopped,
+            evaluated, stopped, self.clock(),
         )
 
     def _share(self, state: Any, deadline: float, iterations: int) -> int:
