@@ -30,7 +30,6 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from jepa_robot.models.ac_predictor import PredictorConfig
-from jepa_robot.models.attention import compile_blocks
 from jepa_robot.models.encoder import EncoderConfig
 from jepa_robot.models.vjepa2.checkpoint import ACTIONS, STATES
 from jepa_robot.models.vjepa2.layout import plan_action_conditioned
@@ -141,7 +140,7 @@ class Comparison:
         self.published.to(options.device)
         self.model.to(options.device)
         if options.compile:
-            compile_blocks(self.model.predictor)
+            self.model.compile_rollouts()
         generator = torch.Generator().manual_seed(1)
         frames = torch.randn(2, environments, 1, side**2, options.latent, generator=generator)
         self.latents, goals = F.layer_norm(frames, frames.shape[-1:]).to(options.device)

@@ -79,6 +79,18 @@ def hidden_units(width: int, mlp_ratio: float) -> int:
     return int(width * mlp_ratio + 1e-6)
 
 
+class Mlp(nn.Sequential):
+    """Linear, GELU, linear; without gradients GELU overwrites its input, as fresh memory costs more than computing it."""
+
+    def __init__(self, width: int, hidden: int):
+        super().__init__(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x [..., width] -> [..., width]."""
+        hidden = self[0](x)
+        return self[2](self[1](hidden) if torch.is_grad_enabled() else torch.ops.aten.gelu_(hidden))
+
+
 class Block(nn.Module):
     """x + attention(norm(x)), then x + mlp(norm(x)); GELU, LayerNorm epsilon 1e-6 as in V-JEPA 2.
 
@@ -94,8 +106,7 @@ class Block(nn.Module):
         self.norm1 = nn.LayerNorm(width, eps=1e-6)
         self.attn = Attention(width, heads)
         self.norm2 = nn.LayerNorm(width, eps=1e-6)
-        hidden = hidden_units(width, mlp_ratio)
-        self.mlp = nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width))
+        self.mlp = Mlp(width, hidden_units(width, mlp_ratio))
 
     def forward(self, x: Tensor, table: Table, mask: Tensor | None = None) -> Tensor:
         """x [B, L, width] -> [B, L, width]; see `Attention.forward`."""

@@ -185,11 +185,12 @@ class WorldModel(nn.Module):
         """
         steps, caches, predicted = [], [], []
         latents, state = context.latents[:, -1:], context.states[:, -1:]
-        for action in actions.unbind(2):
+        for h, action in enumerate(actions.unbind(2)):
+            if h > 0:
+                state = self.advance(state, actions[:, :, h - 1])
             steps.append((self.standardise(latents), self.normalise_actions(action), self.normalise_states(state)))
             output, caches = self._step(context, steps, caches, actions.shape[2])
             latents = self._following(latents, output)
-            state = self.advance(state, action)
             predicted.append(latents)
         return torch.stack(predicted, dim=2)
 
@@ -213,6 +214,11 @@ class WorldModel(nn.Module):
         for frame, step in enumerate(steps, start=frame):
             output, caches = extend(*step, caches, frame, poses, most)
         return output, caches
+
+    def compile_rollouts(self) -> None:
+        """`torch.compile` what rollouts repeat, in place, at their first call: that one takes long."""
+        for block in self.predictor.blocks:
+            block.extend = torch.compile(block.extend)
 
     def candidates_at_once(self, horizon: int) -> int:
         """How many candidates of all environments together a `rollout` is fastest with, and has memory for.

@@ -182,3 +182,18 @@ def test_in_bf16_a_rollout_is_near_that_in_float32(model, frames):
         rolled = model.rollout(model.context(*moments), plans(model))
     error = (rolled - exact).square().mean().sqrt()
     assert rolled.dtype == torch.float32 and 1e-4 < error < 0.1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", [{}, {"conditioning": "adaln"}], ids=str)
+def test_compiled_blocks_roll_out_the_same(contract, config, scrambled, variant, monkeypatch):
+    """Of the compiler the part that could go wrong here, tracing, without the minutes of generating code."""
+    compile = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda function, **how: compile(function, backend="eager", **how))
+    predictor = dataclasses.replace(config.predictor, max_frames=4, **variant)
+    model = scrambled(WorldModel(contract, dataclasses.replace(config, predictor=predictor)))
+    model.compile_rollouts()
+    before = torch._dynamo.utils.counters["frames"]["ok"]
+    for frames, horizon in ((1, 2), (2, 4)):
+        check(model, frames, horizon)
+    assert torch._dynamo.utils.counters["frames"]["ok"] > before
