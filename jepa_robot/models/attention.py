@@ -80,7 +80,7 @@ def hidden_units(width: int, mlp_ratio: float) -> int:
 
 
 class Mlp(nn.Sequential):
-    """Linear, GELU, linear; without gradients GELU overwrites its input, as fresh memory costs more than computing it."""
+    """Linear, GELU, linear. Without gradients GELU overwrites its input: fresh memory costs more than computing it."""
 
     def __init__(self, width: int, hidden: int):
         super().__init__(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width))

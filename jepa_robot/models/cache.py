@@ -69,7 +69,7 @@ class Common:
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor) -> Pair:
-    """Attention [B, heads, n, d] of q [B, heads, n, d] to k, v [B, heads, C, d], and its log-sum-exp [B, heads, n, 1]."""
+    """Attention of q [B, heads, n, d] to k, v [B, heads, C, d], and its log-sum-exp [B, heads, n, 1]."""
     if q.device.type == "cpu" and not torch.is_grad_enabled():  # the kernel has no gradient of the log-sum-exp
         out, total = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(q, k, v)
         return out, total[..., None]
