@@ -6,6 +6,8 @@ normalisation happens in here.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from jepa_robot.errors import ConfigError, ContractError
-from jepa_robot.models.ac_predictor import ActionConditionedPredictor, PredictorConfig, Start
+from jepa_robot.models.ac_predictor import CAMERA_DIMS, ActionConditionedPredictor, PredictorConfig, Start
 from jepa_robot.models.attention import hidden_units
 from jepa_robot.models.cache import Cache
 from jepa_robot.models.encoder import EncoderConfig
@@ -22,7 +24,6 @@ from jepa_robot.models.metric_head import MetricConfig, MetricHead
 from jepa_robot.models.rotation import compose
 from jepa_robot.models.standardise import Standardise
 from jepa_robot.spec import Contract, Dim
-
 
 CACHED_VALUES = 2**21  # float32 between two layers that a CPU's caches hold
 
@@ -89,6 +90,7 @@ class WorldModel(nn.Module):
         self.predictor = ActionConditionedPredictor(
             config.predictor, config.encoder.width, config.encoder.grid, len(contract.actions), len(contract.states)
         )
+        self.camera_pose: Tensor | None = None  # [6]
         self.standardise = Standardise(config.encoder.tokens, config.encoder.width)
         self.metric_head = None
         if config.metric is not None:
@@ -162,11 +164,22 @@ class WorldModel(nn.Module):
         sequences had in training only the last count.
 
         Args:
-            extrinsics: [E, 6], the pose of a camera that stands still, for a predictor that takes it.
+            extrinsics: [E, 6], the pose of a camera that stands still, for a predictor that takes it; None: what
+                `set_camera_pose` said.
+
+        Raises:
+            ConfigError: nobody said.
         """
         most = self.config.predictor.max_frames
         latents, states = latents[:, -most:], states[:, -most:]
         actions = actions[:, actions.shape[1] - (latents.shape[1] - 1) :]
+        if extrinsics is None and self.config.predictor.extrinsics:
+            if self.camera_pose is None:
+                raise ConfigError(
+                    "is not given, and this checkpoint's predictor takes it", where="planner.camera_pose",
+                    mend="add planner.camera_pose=[x,y,z,a,b,c], in metres and radians",
+                )
+            extrinsics = self.camera_pose.expand(len(latents), -1)
         start = self._start(latents, states, actions, extrinsics)
         return Context(latents, states, actions, extrinsics, start)
 
@@ -214,6 +227,19 @@ class WorldModel(nn.Module):
         for frame, step in enumerate(steps, start=frame):
             output, caches = extend(*step, caches, frame, poses, most)
         return output, caches
+
+    def set_camera_pose(self, pose: Sequence[float]) -> None:
+        """Say where the camera stands, for a predictor that takes it: position in metres, Euler xyz in radians.
+
+        Raises:
+            ConfigError: this predictor takes none, or it is not six numbers.
+        """
+        where = "planner.camera_pose"
+        if not self.config.predictor.extrinsics:
+            raise ConfigError("is given, but this checkpoint's predictor takes none", where=where, mend="leave it out")
+        if len(pose) != CAMERA_DIMS or not all(math.isfinite(number) for number in pose):
+            raise ConfigError(f"is {list(pose)}", where=where, expected="six numbers: x y z in m, Euler xyz in rad")
+        self.camera_pose = torch.tensor([float(number) for number in pose], device=self.device)
 
     def compile_rollouts(self) -> None:
         """`torch.compile` what rollouts repeat, in place, at their first call: that one takes long."""

@@ -179,6 +179,10 @@ def build_planners(
         ConfigError: a setting is out of range.
     """
     settings = settings if settings is not None else default_settings()
+    if settings.camera_pose:
+        model.set_camera_pose(settings.camera_pose)
+    if settings.compile:
+        model.compile_rollouts()
     search = build_search(build_space(model.contract, settings, model.device), settings)
     engine = Engine(model, search, build_energy(model, settings), settings.energy.space, settings.dtype)
     return [

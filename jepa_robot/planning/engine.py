@@ -147,7 +147,7 @@ class Engine:
                 return self.energy(predict(actions), target)
 
             try:
-                found = self.search.run(objective, generators, warm_start, deadline)
+                found = self.search.run(objective, generators, warm_start, deadline, self._at_once(len(generators)))
             except PlanningError:
                 self.energy.energy.require_finite()  # names the term
                 raise
@@ -156,6 +156,11 @@ class Engine:
             return Outcome(
                 found, expected, self.energy.energy.values(expected, target), self.energy.violations(expected), dropped
             )
+
+    def _at_once(self, searches: int) -> int:
+        """Candidates of each search that are evaluated as one batch; 0: all."""
+        candidates = self.model.candidates_at_once(self.search.optimizer.space.horizon)
+        return max(1, candidates // searches) if candidates else 0
 
     def _measure(self, latents: Tensor) -> Tensor:
         return self.model.metric(latents) if self.space == "metric" else latents.flatten(-2)

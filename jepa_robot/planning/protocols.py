@@ -47,6 +47,10 @@ class WorldModel(Protocol):
         """Candidate actions [E, S, H, A] -> predicted latents [E, S, H, N, D], one after each action."""
         ...
 
+    def candidates_at_once(self, horizon: int) -> int:
+        """How many candidates, of all robots together, are predicted fastest as one batch; 0: all."""
+        ...
+
     def advance(self, states: Tensor, actions: Tensor) -> Tensor:
         """States after an action: [..., P], [..., A] -> [..., P], physical units."""
         ...

@@ -52,7 +52,7 @@ class Search:
 
     Args:
         iterations: at most; with ``extend`` and a deadline they go on until the deadline.
-        chunk: candidates evaluated at once; 0: all of an iteration.
+        chunk: candidates evaluated at once; 0: as `run` is told.
         stop_spread: stop where every dimension's spread is below this fraction of half its range; 0: never.
         extend: use what is left of the time, instead of giving it back.
         clock: seconds; deadlines are on it.
@@ -84,8 +84,12 @@ class Search:
         generators: Sequence[torch.Generator],
         warm_start: Tensor | None = None,
         deadline: float | None = None,
+        at_once: int = 0,
     ) -> SearchResult:
         """Search; ``warm_start`` [E, W, B, A] is where to look first.
+
+        Args:
+            at_once: candidates to evaluate at once where ``chunk`` does not say; 0: all.
 
         Raises:
             PlanningError: a search has no candidate with a finite energy.
@@ -99,7 +103,8 @@ class Search:
             plans = optimizer.ask(state)
             if deadline is not None:
                 plans = plans[:, : self._share(state, deadline, self.iterations - len(history))]
-            energies, gradients = self._evaluate(objective, plans, optimizer.wants_gradients(state), deadline)
+            wants, most = optimizer.wants_gradients(state), self.chunk or at_once or plans.shape[1]
+            energies, gradients = self._evaluate(objective, plans, most, wants, deadline)
             count = energies.shape[1]
             if count:
                 state = optimizer.tell(state, plans[:, :count], energies, gradients)
@@ -128,13 +133,13 @@ class Search:
         return bool((self.optimizer.spread(state) <= self.stop_spread * self.optimizer.space.half).all())
 
     def _evaluate(
-        self, objective: Objective, plans: Tensor, wants_gradients: bool, deadline: float | None
+        self, objective: Objective, plans: Tensor, at_once: int, wants_gradients: bool, deadline: float | None
     ) -> tuple[Tensor, Tensor | None]:
         """Energies [E, s] and their gradients [E, s, B, A] of the first s candidates for which there was time."""
         total, done, pace = plans.shape[1], 0, self.paces[wants_gradients]
         energies, gradients = [plans.new_empty(len(plans), 0, dtype=torch.float32)], [plans[:, :0]]
         while done < total:
-            most = min(self.chunk or total, total - done)
+            most = min(at_once, total - done)
             begun = self.clock()
             size = most if deadline is None else pace.fits(most, deadline - begun)
             if not size:

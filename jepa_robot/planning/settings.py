@@ -85,6 +85,7 @@ class PlannerSettings:
     horizon: int
     execute: int
     context_frames: int
+    camera_pose: list[Any]
     max_novelty: float | None
     dtype: str
     compile: bool

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from scipy.spatial.transform import Rotation
 
+from jepa_robot.errors import ConfigError
 from jepa_robot.models.pooled_encoder import PooledEncoderConfig
 from jepa_robot.models.world_model import WorldModel
 from jepa_robot.spec import Dim
@@ -197,3 +198,21 @@ def test_compiled_blocks_roll_out_the_same(contract, config, scrambled, variant,
     for frames, horizon in ((1, 2), (2, 4)):
         check(model, frames, horizon)
     assert torch._dynamo.utils.counters["frames"]["ok"] > before
+
+
+@torch.no_grad()
+def test_a_camera_that_stands_still_is_named_once(contract, config, scrambled, model):
+    predictor = dataclasses.replace(config.predictor, extrinsics=True)
+    posed = scrambled(WorldModel(contract, dataclasses.replace(config, predictor=predictor)))
+    latents, states, actions, _ = past(posed, 2)
+    with pytest.raises(ConfigError, match="planner.camera_pose: is not given.*camera_pose=.x,y,z,a,b,c."):
+        posed.context(latents, states, actions)
+    posed.set_camera_pose([1, 0.5, 2, 0, 3, 0])
+    pose = torch.tensor([[1, 0.5, 2, 0, 3, 0]]).expand(ENVIRONMENTS, -1)
+    found = posed.rollout(posed.context(latents, states, actions), plans(posed))
+    assert torch.equal(found, posed.rollout(posed.context(latents, states, actions, pose), plans(posed)))
+    for wrong in ([0.0] * 5, [float("nan")] * 6):
+        with pytest.raises(ConfigError, match="six numbers"):
+            posed.set_camera_pose(wrong)
+    with pytest.raises(ConfigError, match="takes none"):
+        model.set_camera_pose([0.0] * 6)

@@ -56,6 +56,9 @@ class PointModel:
     def rollout(self, context: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
         return (context + actions.cumsum(2)[..., None, :]).clamp(0, 1)
 
+    def candidates_at_once(self, horizon: int) -> int:
+        return 0
+
     def advance(self, states: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
         return (states + actions).clamp(0, 1)
 
