@@ -22,7 +22,7 @@ class Surprise:
     Attributes:
         error: mean squared difference of the frame and its prediction.
         change: mean squared difference of the frame and the one before.
-        predicted_energy, energy: that the plan expected after its first action, and that was met.
+        predicted_energy, energy: that the plan expected in the end, and that was met after its first action.
         poor_steps: newest steps in a row of which each was predicted no better than by copying the frame before.
     """
 
@@ -40,12 +40,12 @@ class Surprise:
 
 @dataclass(frozen=True)
 class Expectation:
-    """What a plan expects of the frame after its first action.
+    """What a plan expects of the frame after its next action.
 
     Attributes:
-        now: [M], the frame that it starts from.
+        now: [M], the frame that this one starts from.
         features: [M], the frame after.
-        energy: of that.
+        energy: at the end of the plan.
     """
 
     now: Tensor
