@@ -41,7 +41,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     model = load(options.checkpoint)
     moments = pictures(model.contract.task, 50, options.seed)
-    print("| Other core | Late by, median / 99% / worst | Later than 10% | Budget used, median | Candidates below 100 ms / above 400 ms |")
+    print("| Other core | Late by, median / 99% / worst | Later than 10% | Budget used | Candidates < 100 / > 400 ms |")
     print("|---|---|---|---|---|")
     for busy in (False, True):
         with load_on_the_other_core() if busy else contextlib.nullcontext():

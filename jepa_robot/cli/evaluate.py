@@ -72,7 +72,8 @@ def command(
 
     if seed > LAST_EVALUATION_SEED:
         raise ConfigError(f"is {seed}", where="--seed", expected=f"0 to {LAST_EVALUATION_SEED}")
-    setup = prepare(configuration("evaluate", overrides, task, camera, task_options, variation, max_steps, planner), checkpoint)
+    config = configuration("evaluate", overrides, task, camera, task_options, variation, max_steps, planner)
+    setup = prepare(config, checkpoint)
     with contextlib.ExitStack() as at_end:
         # The folder is made first: what cannot be written to is refused before hours of episodes.
         with setup.task, contextlib.nullcontext() if out is None else atomic_folder(out) as folder:

@@ -133,4 +133,4 @@ planning_options = _together(
     ),
     click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]..."),
 )
-"""A planner in a task: ``task``, those of `scene_options`, ``checkpoint``, ``max_steps``, ``planner`` and ``overrides``."""
+"""In a task: ``task``, those of `scene_options`, ``checkpoint``, ``max_steps``, ``planner`` and ``overrides``."""

@@ -70,8 +70,8 @@ def command(
     With --goal grasp.png --goal lift.png --goal place.png it goes to one after another: to the next when the planner
     finds that it has arrived, or after --goal-steps actions.
 
-    Settings from configs/plan.yaml can be given as KEY=VALUE, e.g. planner.optimizer.samples=256. The exit code is 0 when the
-    goal was reached, 1 when not, 2 when something is wrong.
+    Settings from configs/plan.yaml can be given as KEY=VALUE, e.g. planner/optimizer=icem planner.optimizer.samples=256.
+    The exit code is 0 when the goal was reached, 1 when not, 2 when something is wrong.
 
     A picture drawn by `jepa-robot goal` carries the true goal, by which success is judged; of several it is the last
     one. With any other goal true success is unknown, and the exit code is what the planner believes.
@@ -93,7 +93,8 @@ def command(
     from jepa_robot.reporting.recording import save_recording
     from jepa_robot.reporting.strip import save_strip
 
-    setup = prepare(configuration("plan", overrides, task, camera, task_options, variation, max_steps, planner), checkpoint)
+    config = configuration("plan", overrides, task, camera, task_options, variation, max_steps, planner)
+    setup = prepare(config, checkpoint)
     if goal_state and not setup.settings.energy.state:
         raise ConfigError("is given, but weighs nothing", where="--goal-state", mend="add planner.energy.state=1")
     model = setup.planner.engine.model

@@ -61,7 +61,8 @@ def build_space(contract: Contract, settings: PlannerSettings, device: torch.dev
         norm = NormLimit(dims, limits.norm.order, limits.norm.radius)
     levels = {
         _index(contract.actions, name, "planner.actions.levels"): [
-            _number(value, f"planner.actions.levels.{name}") for value in (values if isinstance(values, Sequence) else [values])
+            _number(value, f"planner.actions.levels.{name}")
+            for value in (values if isinstance(values, Sequence) else [values])
         ]
         for name, values in limits.levels.items()
     }
@@ -135,9 +136,8 @@ def build_energy(model: WorldModel, settings: PlannerSettings) -> Constrained:
     if chosen.novelty > 0:
         terms.append(Term("novelty", chosen.novelty, Novelty(model.novelty)))
     terms += [Term(name, 1.0, UserEnergy(name)) for name in chosen.functions]
-    return Constrained(
-        WeightedSum(terms), build_constraints(contract, settings), settings.constraints.mode, settings.constraints.weight
-    )
+    kept = settings.constraints
+    return Constrained(WeightedSum(terms), build_constraints(contract, settings), kept.mode, kept.weight)
 
 
 def build_constraints(contract: Contract, settings: PlannerSettings) -> list[Constraint]:

@@ -155,7 +155,9 @@ def warnings(health: Health, limits: Limits) -> list[str]:
         )
     if health.violations:
         which = ", ".join(f"{name} by {amount:.2g}" for name, amount in health.violations.items())
-        found.append(f"no plan was found that keeps to all constraints; this one violates {which} (states: of their range)")
+        found.append(
+            f"no plan was found that keeps to all constraints; this one violates {which} (states: of their range)"
+        )
     if (surprise := health.surprise) is not None and surprise.poor_steps >= limits.poor_steps:
         found.append(
             f"for {surprise.poor_steps} steps the frames were predicted no better than by copying the one before "

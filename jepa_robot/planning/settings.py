@@ -122,7 +122,8 @@ def default_settings(optimizer: str | None = None) -> PlannerSettings:
     path = folder / "optimizer" / f"{optimizer or chosen}.yaml"
     if not path.exists():
         known = sorted(other.stem for other in path.parent.glob("*.yaml"))
-        raise ConfigError(f"there is no optimizer {optimizer!r}", where="planner", expected=f"one of {', '.join(known)}")
+        expected = f"one of {', '.join(known)}"
+        raise ConfigError(f"there is no optimizer {optimizer!r}", where="planner", expected=expected)
     return PlannerSettings.from_dict({**values, "optimizer": yaml.safe_load(path.read_text())})
 
 

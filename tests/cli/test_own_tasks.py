@@ -121,7 +121,8 @@ def test_without_registered_steps_they_are_asked_for(call, checkpoint_for):
         chosen = ("--task", task, "--checkpoint", checkpoint_for(opened.contract), "--episodes", 1, "--json")
     outcome = call("evaluate", *chosen)
     assert_refused(outcome, f"task {task}: is registered without max_episode_steps; give --max-steps")
-    code, out, _ = call("evaluate", *chosen, "--max-steps", 3, "planner.optimizer.samples=8", "planner.optimizer.elites=4")
+    quick = ("planner.optimizer.samples=8", "planner.optimizer.elites=4")
+    code, out, _ = call("evaluate", *chosen, "--max-steps", 3, *quick)
     assert code == 0 and json.loads(out)["max_steps"] == 3
 
 
