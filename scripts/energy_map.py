@@ -19,6 +19,7 @@ from jepa_robot.evaluation.starts import start_and_goal
 from jepa_robot.evaluation.tasks import Task, episode_seed
 from jepa_robot.models import load
 from jepa_robot.planning.energy import LatentDistance
+from jepa_robot.planning.protocols import Prediction, Target
 
 
 def measure(checkpoint: str, name: str, goals: int, positions: int) -> None:
@@ -49,9 +50,11 @@ def measure(checkpoint: str, name: str, goals: int, positions: int) -> None:
         print(f"{goals} goals, {positions} pictures; nearest picture to a goal: median {nearest:.1f} cm")
         for space, measured in (("metric", model.metric), ("latent", lambda x: x.flatten(-2))):
             x, g = measured(latents), measured(goal_latents)
+            nothing = x.new_zeros(1, len(x), 1, 0)
+            pictures = Prediction(x[None, :, None], latents[None, :, None], nothing, nothing, x.new_zeros(1, 0))
             for distance in ("l2", "l1", "cosine"):
                 energy = LatentDistance(distance)
-                energies = np.stack([energy(x[:, None], goal, torch.empty(0)).numpy() for goal in g])
+                energies = np.stack([energy(pictures, Target(goal[None, None]))[0].numpy() for goal in g])
                 found = 100 * distances[np.arange(goals), energies.argmin(1)]
                 rank = np.mean([spearmanr(e, d).statistic for e, d in zip(energies, distances)])
                 print(

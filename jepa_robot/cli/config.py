@@ -2,7 +2,7 @@
 
 The tree under ``configs/`` holds the one copy of every default, and so says which keys exist and what type each
 has: an override may replace a value by one of the same type, or choose another member of a group
-(``planner=cem``), and nothing else. Only a section that is empty there (``options: {}``) takes any key.
+(``planner/optimizer=icem``), and nothing else. Only a section that is empty there (``options: {}``) takes any key.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _ANY = "NAME"  # stands for any key of a section
 
 
 def compose(name: str, overrides: Sequence[str] = ()) -> DictConfig:
-    """The configuration ``configs/<name>.yaml`` with overrides such as ``planner.samples=256`` applied.
+    """The configuration ``configs/<name>.yaml`` with overrides such as ``seed=3`` applied.
 
     Returns:
         A resolved, read-only configuration; unknown keys raise on access.

@@ -43,6 +43,7 @@ def command(
     seed: int,
     checkpoint: str | None,
     max_steps: int | None,
+    planner: Path | None,
     out: Path | None,
     record: bool,
     as_json: bool,
@@ -55,7 +56,7 @@ def command(
     verdict on the true state at the end of an episode.
 
     Episode i has seed 1000000 + 100000 * SEED + i, which `plan --seed` and `goal --seed` understand, too. Settings
-    from configs/evaluate.yaml can be given as KEY=VALUE, e.g. planner.samples=256.
+    from configs/evaluate.yaml can be given as KEY=VALUE, e.g. planner.optimizer.samples=256.
 
     With --variation start and goal stay those of the seed, and both are seen in a look that is drawn with them. A goal
     that the planner refuses, being unlike all that the model was trained on, counts as a failure;
@@ -71,7 +72,8 @@ def command(
 
     if seed > LAST_EVALUATION_SEED:
         raise ConfigError(f"is {seed}", where="--seed", expected=f"0 to {LAST_EVALUATION_SEED}")
-    setup = prepare(configuration("evaluate", overrides, task, camera, task_options, variation, max_steps), checkpoint)
+    config = configuration("evaluate", overrides, task, camera, task_options, variation, max_steps, planner)
+    setup = prepare(config, checkpoint)
     with contextlib.ExitStack() as at_end:
         # The folder is made first: what cannot be written to is refused before hours of episodes.
         with setup.task, contextlib.nullcontext() if out is None else atomic_folder(out) as folder:

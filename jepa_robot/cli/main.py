@@ -30,6 +30,7 @@ VERBS = {
     "goal": Verb("jepa_robot.cli.goal", "Draw a goal picture of a task, or check one."),
     "plan": Verb("jepa_robot.cli.plan", "Move the arm of a task until its camera sees the goal picture."),
     "evaluate": Verb("jepa_robot.cli.evaluate", "Measure a checkpoint's success rate beside its baselines."),
+    "tune": Verb("jepa_robot.cli.tune", "Search settings that suit a task and a checkpoint."),
     "import": Verb("jepa_robot.cli.importing", "Make a checkpoint of weights that others have published."),
     "info": Verb("jepa_robot.cli.info", "Print what a checkpoint is made of and reaches, or what a preset takes."),
 }

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -50,6 +52,25 @@ def _parse_options(context: click.Context, parameter: click.Parameter, texts: tu
             raise ConfigError(f"{text!r} is no option", where="--task-option", expected="NAME=VALUE, each name once")
         options[name] = _plain(value)
     return options
+
+
+def parse_numbers(context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]) -> dict[str, float]:
+    """``("x=0.4", "z=0.2")`` as numbers by name.
+
+    Raises:
+        ConfigError: one is not of that form, or is there twice.
+    """
+    numbers: dict[str, float] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        try:
+            number = float(value)
+        except ValueError:
+            number = math.nan
+        if not equals or not name or name in numbers or not math.isfinite(number):
+            raise ConfigError(f"is {text!r}", where=parameter.opts[0], expected="NAME=NUMBER, each name once")
+        numbers[name] = number
+    return numbers
 
 
 def _plain(text: str) -> Option:
@@ -106,6 +127,10 @@ planning_options = _together(
     scene_options(),
     checkpoint_option,
     click.option("--max-steps", type=STEPS, help="Actions before an episode ends.  [default: the task's]"),
+    click.option(
+        "--planner", type=click.Path(path_type=Path),
+        help="YAML file with settings of the planner, such as `tune planner` writes; KEY=VALUE goes before it.",
+    ),
     click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]..."),
 )
-"""A planner in a task: ``task``, those of `scene_options`, ``checkpoint``, ``max_steps`` and ``overrides``."""
+"""In a task: ``task``, those of `scene_options`, ``checkpoint``, ``max_steps``, ``planner`` and ``overrides``."""

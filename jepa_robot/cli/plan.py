@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from jepa_robot.cli.options import SEED, Option, json_option, planning_options
+from jepa_robot.cli.options import SEED, Option, json_option, parse_numbers, planning_options
+from jepa_robot.errors import ConfigError, GoalError
 from jepa_robot.files import atomic_folder, atomic_path, require_free
 
 if TYPE_CHECKING:
@@ -20,7 +22,22 @@ if TYPE_CHECKING:
 
 @click.command("plan")
 @click.option(
-    "--goal", "goal_path", required=True, type=click.Path(path_type=Path), help="Picture of what the camera shall see."
+    "--goal", "goals", required=True, multiple=True, type=click.Path(path_type=Path),
+    help="What the camera shall see: a picture, a short video (.mp4), or latents (.safetensors). Several are gone to "
+    "one after another.",
+)
+@click.option("--any", "any_of", is_flag=True, help="Any of several goals will do.")
+@click.option(
+    "--goal-steps", multiple=True, type=click.IntRange(min=0), metavar="N",
+    help="Actions after which to go on to the next goal, arrived or not; one number for all, or one for each; 0: not "
+    "before arrival.  [default: 0]",
+)
+@click.option(
+    "--goal-state", multiple=True, metavar="NAME=NUMBER", callback=parse_numbers,
+    help="Proprioception wanted in the end, in the contract's unit; can be repeated. Needs planner.energy.state.",
+)
+@click.option(
+    "--video-frames", type=click.IntRange(1, 1000), default=4, show_default=True, help="Goals taken of a goal video."
 )
 @planning_options
 @click.option("--seed", type=SEED, default=0, show_default=True, help="Start state and sampling.")
@@ -31,7 +48,11 @@ if TYPE_CHECKING:
 )
 @json_option
 def command(
-    goal_path: Path,
+    goals: tuple[Path, ...],
+    any_of: bool,
+    goal_steps: tuple[int, ...],
+    goal_state: dict[str, float],
+    video_frames: int,
     task: str | None,
     camera: str | None,
     task_options: dict[str, Option],
@@ -39,48 +60,63 @@ def command(
     seed: int,
     checkpoint: str | None,
     max_steps: int | None,
+    planner: Path | None,
     out: Path | None,
     as_json: bool,
     overrides: tuple[str, ...],
 ) -> int:
     """Move the arm of a task until its camera sees the goal picture.
 
-    Settings from configs/plan.yaml can be given as KEY=VALUE, e.g. planner.samples=256. The exit code is 0 when the
-    goal was reached, 1 when not, 2 when something is wrong.
+    With --goal grasp.png --goal lift.png --goal place.png it goes to one after another: to the next when the planner
+    finds that it has arrived, or after --goal-steps actions.
 
-    A picture drawn by `jepa-robot goal` carries the true goal, by which success is judged. With any other picture
-    true success is unknown, and the exit code is what the planner believes.
+    Settings from configs/plan.yaml can be given as KEY=VALUE, e.g. planner/optimizer=icem planner.optimizer.samples=256.
+    The exit code is 0 when the goal was reached, 1 when not, 2 when something is wrong.
+
+    A picture drawn by `jepa-robot goal` carries the true goal, by which success is judged; of several it is the last
+    one. With any other goal true success is unknown, and the exit code is what the planner believes.
 
     With --variation the scene has the look that `jepa-robot goal` draws with the same --seed and --variation.
     """
     out = _default_folder() if out is None else out
     require_free(out)
-    from jepa_robot.evaluation.goal_picture import GoalPicture
-
-    picture = GoalPicture.load(goal_path)
+    for path in goals:
+        if not path.exists():
+            raise GoalError("no such file", where=path, expected="a picture, a video (.mp4) or latents (.safetensors)")
 
     from jepa_robot.cli.planning import configuration, prepare  # loads torch and Hydra
     from jepa_robot.evaluation.episodes import Goal, run_episode
+    from jepa_robot.evaluation.goal_files import load_goal
     from jepa_robot.evaluation.policies import PlannerPolicy
     from jepa_robot.evaluation.starts import start_and_goal
+    from jepa_robot.planning.goals import state_goal
     from jepa_robot.reporting.recording import save_recording
     from jepa_robot.reporting.strip import save_strip
 
-    setup = prepare(configuration("plan", overrides, task, camera, task_options, variation, max_steps), checkpoint)
+    config = configuration("plan", overrides, task, camera, task_options, variation, max_steps, planner)
+    setup = prepare(config, checkpoint)
+    if goal_state and not setup.settings.energy.state:
+        raise ConfigError("is given, but weighs nothing", where="--goal-state", mend="add planner.energy.state=1")
+    model = setup.planner.engine.model
+    wanted = state_goal(model.contract.states, goal_state) if goal_state else None
+    steps = [count or None for count in goal_steps] or [None]
+    loaded = load_goal(goals, model, video_frames, steps, any_of, wanted)
     # The folder is made first: what cannot be written to is refused before the arm moves.
     with setup.task as opened, atomic_folder(out) as folder:
-        picture.require(opened.contract)
-        if picture.state is not None:
-            opened.check_state(picture.state, str(goal_path))
+        for picture in loaded.pictures:
+            picture.require(opened.contract)
+        judged = loaded.picture.state if loaded.picture is not None else None
+        if judged is not None:
+            opened.check_state(judged, loaded.picture.source)
         start, _ = start_and_goal(opened.env, seed)
         result = run_episode(
             opened,
-            PlannerPolicy(setup.planner),
+            PlannerPolicy(setup.planner, loaded.goal),
             start,
-            Goal(picture.image, picture.state),
+            Goal(loaded.image(opened.contract), judged),
             setup.max_steps,
             seed,
-            on_step=lambda step: click.echo(_progress(step), err=as_json),
+            on_step=_Progress(as_json),
         )
         facts = _facts(result, setup, seed, out)
         save_strip(folder / "strip.png", result)
@@ -102,12 +138,24 @@ def _default_folder() -> Path:
     return folder
 
 
-def _progress(step: Step) -> str:
-    parts = [f"step {step.index:3d}", f"energy {step.decision.energy:.5f}"]
-    if step.distance_m is not None:
-        parts.append(f"distance {100 * step.distance_m:5.1f} cm")
-    parts.append(f"{1000 * step.decision.latency_s:4.0f} ms")
-    return "   ".join(parts) + ("   arrived" if step.decision.arrived else "")
+class _Progress:
+    """Prints every step, and every kind of warning once."""
+
+    def __init__(self, to_stderr: bool):
+        self.to_stderr = to_stderr
+        self.warned: set[str] = set()
+
+    def __call__(self, step: Step) -> None:
+        parts = [f"step {step.index:3d}", f"energy {step.decision.energy:.5f}"]
+        if step.distance_m is not None:
+            parts.append(f"distance {100 * step.distance_m:5.1f} cm")
+        parts.append(f"{1000 * step.decision.latency_s:4.0f} ms")
+        click.echo("   ".join(parts) + ("   arrived" if step.decision.arrived else ""), err=self.to_stderr)
+        for text in step.decision.warnings:
+            kind = re.sub(r"[\d.e+-]+", "", text)  # whatever its numbers
+            if kind not in self.warned:
+                self.warned.add(kind)
+                click.echo(f"warning: step {step.index}: {text}", err=True)
 
 
 def _facts(result: EpisodeResult, setup: Setup, seed: int, out: Path) -> dict[str, Any]:
@@ -121,6 +169,7 @@ def _facts(result: EpisodeResult, setup: Setup, seed: int, out: Path) -> dict[st
         "steps": result.actions,
         "distance_m": result.distance_m,
         "final_energy": result.final_energy if math.isfinite(result.final_energy) else None,
+        "energy_correlation": result.energy_correlation,
         "latency_ms": latency,
         "seed": seed,
         "checkpoint": setup.checkpoint,

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import jepa_envs
 import torch
@@ -18,6 +19,8 @@ from jepa_robot.errors import ConfigError
 from jepa_robot.evaluation.tasks import Task, registered
 from jepa_robot.models import load
 from jepa_robot.planning import Planner, PlannerSettings, build_planner
+from jepa_robot.planning.presets import overrides as preset_overrides
+from jepa_robot.planning.presets import read_preset
 from jepa_robot.runtime import device_of
 
 
@@ -47,8 +50,12 @@ def configuration(
     options: Mapping[str, Option] | None = None,
     variation: Sequence[str] = (),
     max_steps: int | None = None,
+    planner: Path | None = None,
 ) -> DictConfig:
     """``configs/<name>.yaml`` with what the command line's options say, and with overrides.
+
+    Args:
+        planner: a file of the planner's settings, see `jepa_robot.planning.presets`; overrides go before it.
 
     Raises:
         ConfigError: the task has no configuration, an override is wrong, or says again what an option says.
@@ -71,7 +78,8 @@ def configuration(
     for text in overrides:
         if (option := said.get(text.partition("=")[0].strip())) is not None:
             raise ConfigError(f"is given with {option}", where=f"override {text!r}", mend="leave one of them out")
-    return compose(name, [*chosen, *overrides])
+    preset = [] if planner is None else preset_overrides(read_preset(planner))
+    return compose(name, [*chosen, *preset, *overrides])
 
 
 def _task_overrides(task: str, max_steps: int | None) -> list[str]:
@@ -114,10 +122,10 @@ def prepare(config: DictConfig, checkpoint: str | None) -> Setup:
     checkpoint = checkpoint_for(config.task.name, checkpoint)
     model = load(checkpoint, device_of(config.device))
     frames = model.config.predictor.max_frames
-    if settings.context_frames + settings.horizon > frames:
+    if settings.context_frames > frames:
         raise ConfigError(
-            f"context_frames + horizon is {settings.context_frames + settings.horizon}",
-            where="planner",
+            f"is {settings.context_frames}",
+            where="planner.context_frames",
             expected=f"at most {frames}, the longest sequence that checkpoint {checkpoint} was trained on",
         )
     made = OmegaConf.to_container(config.task)

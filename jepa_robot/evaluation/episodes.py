@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from jepa_robot.evaluation.correlation import rank_correlation
 from jepa_robot.evaluation.tasks import Task
 from jepa_robot.planning.types import Observation
 
@@ -36,6 +37,7 @@ class Decision:
         energy: of the current frame; NaN for policies without one.
         planned_energy: expected at the end of the plan; NaN for policies without one.
         latency_s: seconds that the decision took.
+        warnings: reasons not to trust it, a line each.
     """
 
     action: np.ndarray
@@ -43,6 +45,7 @@ class Decision:
     energy: float = float("nan")
     planned_energy: float = float("nan")
     latency_s: float = 0.0
+    warnings: tuple[str, ...] = ()
 
 
 class Policy(Protocol):
@@ -112,6 +115,12 @@ class EpisodeResult:
     def final_energy(self) -> float:
         """Energy of the last frame; NaN for policies without one."""
         return self.steps[-1].decision.energy
+
+    @property
+    def energy_correlation(self) -> float | None:
+        """Rank correlation of the energies with the true distances; None where it is not known."""
+        pairs = [(s.decision.energy, s.distance_m) for s in self.steps if s.distance_m is not None]
+        return rank_correlation(*zip(*pairs)) if pairs else None
 
     def without_images(self) -> EpisodeResult:
         """The same without the frames on the way, which are nearly all of its size."""

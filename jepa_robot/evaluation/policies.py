@@ -12,33 +12,40 @@ from jepa_robot.errors import GoalError
 from jepa_robot.evaluation.episodes import Decision, Goal
 from jepa_robot.evaluation.tasks import Task
 from jepa_robot.planning.arrival import ArrivalRule
-from jepa_robot.planning.build import build_optimizer
+from jepa_robot.planning.build import build_search, build_space
 from jepa_robot.planning.energy import LatentDistance
-from jepa_robot.planning.optimizers.base import search
+from jepa_robot.planning.goals import Goal as Aim
 from jepa_robot.planning.planner import Planner
+from jepa_robot.planning.protocols import Prediction, Target
 from jepa_robot.planning.settings import PlannerSettings
 from jepa_robot.planning.types import Observation
 from jepa_robot.spec import Contract
 
 
 class PlannerPolicy:
-    """A planner; it is given the goal's picture and nothing else."""
+    """A planner; it is given the goal's picture and nothing else.
 
-    def __init__(self, planner: Planner):
-        self.planner = planner
+    Args:
+        aim: what it is given instead of the picture: several, or latents.
+    """
+
+    def __init__(self, planner: Planner, aim: Aim | None = None):
+        self.planner, self.aim = planner, aim
 
     def reset(self, task: Task, goal: Goal, seed: int) -> None:
-        self.planner.reset(goal.image, seed=seed)
+        self.planner.reset(goal.image if self.aim is None else self.aim, seed=seed)
 
     def decide(self, observation: Observation) -> Decision:
-        plan = self.planner.plan(observation)
+        plan = self.planner.follow(observation)
         self.planner.executed(plan.actions[0])
+        diagnostics = plan.diagnostics
         return Decision(
             plan.actions[0],
             self.planner.arrived,
-            plan.diagnostics.energy_now,
+            diagnostics.health.energy_now,
             plan.energy,
-            plan.diagnostics.latency_s,
+            diagnostics.latency_s,
+            diagnostics.warnings,
         )
 
 
@@ -78,12 +85,11 @@ class TrueStatePolicy:
     """
 
     def __init__(self, contract: Contract, settings: PlannerSettings):
-        self.contract, self.settings = contract, settings
-        self.optimizer = build_optimizer(contract, settings)
+        self.search = build_search(build_space(contract, settings), settings)
         self.arrival = ArrivalRule(
             settings.arrival.patience, settings.arrival.min_improvement, settings.arrival.slack
         )
-        self.distance = LatentDistance("l2", settings.energy.steps)
+        self.distance = LatentDistance("l2", settings.energy.steps, settings.energy.discount)
         self.matrix = torch.from_numpy(contract.integration_matrix())
         self.low, self.high = torch.from_numpy(contract.state_low), torch.from_numpy(contract.state_high)
         self.metres = torch.tensor([d.unit == "m" for d in contract.states])
@@ -92,34 +98,38 @@ class TrueStatePolicy:
     def reset(self, task: Task, goal: Goal, seed: int) -> None:
         if goal.state is None:
             raise GoalError("holds no true state", where="goal picture", mend="draw one with: jepa-robot goal")
-        self._goal = torch.from_numpy(task.proprioception(goal.state))[self.metres]
+        wanted = torch.from_numpy(task.proprioception(goal.state))[self.metres]
+        self._target = Target(wanted[None, None])
         self._generator.manual_seed(seed)
         self._warm_start: Tensor | None = None
         self.arrival.reset()
 
     def decide(self, observation: Observation) -> Decision:
         begun = time.perf_counter()
-        state = torch.from_numpy(observation.state)
-        now = float(self.distance(state[self.metres][None, None], self._goal, torch.empty(1, 1, 0)))
-        found = search(
-            self.optimizer,
-            lambda actions: self.distance(self._rollout(state, actions), self._goal, actions),
-            self._generator,
-            self.settings.iterations,
-            time.perf_counter,
+        state = torch.from_numpy(observation.state)[None]
+        actions = torch.zeros(1, 1, 1, self.matrix.shape[0])
+        now = float(self.distance(self._predict(state[:, None, None], actions), self._target))
+        found = self.search.run(
+            lambda candidates: self.distance(self._rollout(state, candidates), self._target),
+            [self._generator],
             self._warm_start,
         )
-        self._warm_start = torch.cat((found.actions[1:], found.actions[-1:]))
-        action = found.actions[0].numpy()
-        return Decision(action, self.arrival.update(now), now, found.energy, time.perf_counter() - begun)
+        self._warm_start = self.search.optimizer.space.shift(found.carried, 1)
+        action = found.actions[0, 0].numpy()
+        return Decision(action, self.arrival.update(now), now, float(found.energy), time.perf_counter() - begun)
 
-    def _rollout(self, state: Tensor, actions: Tensor) -> Tensor:
-        """State [P] and candidates [S, H, A] -> positions [S, H, metres]."""
-        states, state = [], state.expand(len(actions), -1)
-        for h in range(actions.shape[1]):
-            state = torch.clamp(state + actions[:, h] @ self.matrix, self.low, self.high)
-            states.append(state[:, self.metres])
-        return torch.stack(states, 1)
+    def _rollout(self, state: Tensor, actions: Tensor) -> Prediction:
+        """State [1, P] and candidates [1, S, H, A] -> what becomes of them."""
+        states, state = [], state[:, None].expand(-1, actions.shape[1], -1)
+        for action in actions.unbind(2):
+            state = torch.clamp(state + action @ self.matrix, self.low, self.high)
+            states.append(state)
+        return self._predict(torch.stack(states, 2), actions)
+
+    def _predict(self, states: Tensor, actions: Tensor) -> Prediction:
+        """States [1, S, H, P]: their positions are the frames that energies compare."""
+        positions = states[..., self.metres]
+        return Prediction(positions, positions[..., None, :], states, actions, actions[:, 0, 0])
 
 
 def ceiling(task: Task, settings: PlannerSettings) -> ExpertPolicy | TrueStatePolicy | None:

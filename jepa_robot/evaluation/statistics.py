@@ -28,6 +28,7 @@ def summary(results: Sequence[EpisodeResult]) -> dict[str, Any]:
 
     ``success`` counts episodes that end at the goal; ``ever_reached`` those that met it at any time; ``refused``
     those that the policy did not begin.
+    ``energy_correlation`` is how well energies order an episode's moments by their distance to the goal.
     ``steps_to_success`` is over successful episodes: actions until the goal was first met.
     """
     successes = sum(bool(r.success) for r in results)
@@ -43,6 +44,9 @@ def summary(results: Sequence[EpisodeResult]) -> dict[str, Any]:
         "steps_to_success": percentiles(reached, (50, 90)),
         "steps": percentiles([r.actions for r in results], (50, 90)),
         "final_distance_m": percentiles([r.distance_m for r in results if r.distance_m is not None], (50, 95)),
+        "energy_correlation": percentiles(
+            [r.energy_correlation for r in results if r.energy_correlation is not None], (50,)
+        ),
         "latency_ms": percentiles([1000 * t for r in results for t in r.latencies_s], (50, 95)),
     }
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from jepa_robot.models.attention import Block, Cache, ModulatedBlock, initialise
+from jepa_robot.models.attention import Block, ModulatedBlock, initialise
+from jepa_robot.models.cache import Cache, Common
 from jepa_robot.models.rope import grid_positions, rotation_table
 
 CAMERA_DIMS = 6  # of a camera's pose: position in metres, Euler xyz in radians
@@ -50,6 +51,23 @@ class PredictorConfig:
     def condition_tokens(self) -> int:
         """Tokens of a frame before its patches."""
         return 0 if self.conditioning == "adaln" else 3 if self.extrinsics else 2
+
+
+@dataclass(frozen=True)
+class Start:
+    """A frame that all candidates are in, before their actions.
+
+    Attributes:
+        first: what the first block has made of it; with AdaLN, where that needs the action, its tokens [E, N, width].
+        condition: with AdaLN, the embedded state and camera pose, [E, width].
+        caches: one a block, of the frames before.
+        frame: its index in the sequence.
+    """
+
+    first: Common | Tensor
+    condition: Tensor | None
+    caches: list[Cache]
+    frame: int
 
 
 def block_causal_mask(frames: int, tokens_per_frame: int, device: torch.device | None = None) -> Tensor:
@@ -97,21 +115,18 @@ class ActionConditionedPredictor(nn.Module):
     def tokens_per_frame(self) -> int:
         return self.config.condition_tokens + self.grid**2
 
-    def _conditions(self, actions: Tensor, states: Tensor, extrinsics: Tensor | None) -> list[Tensor]:
-        """Embedded conditions, each [..., width]."""
+    def _conditions(self, states: Tensor, extrinsics: Tensor | None) -> list[Tensor]:
+        """Embedded conditions besides the action, each [..., width]."""
         if (extrinsics is None) == self.config.extrinsics:
             raise ValueError(
                 "this predictor takes the camera's pose, and got none" if self.config.extrinsics
                 else "this predictor takes no camera pose, and got one"
             )
-        parts = [self.action_embed(actions), self.state_embed(states)]
-        return [*parts, self.extrinsics_embed(extrinsics)] if self.config.extrinsics else parts
+        state = self.state_embed(states)
+        return [state, self.extrinsics_embed(extrinsics)] if self.config.extrinsics else [state]
 
-    def _inputs(
-        self, latents: Tensor, actions: Tensor, states: Tensor, extrinsics: Tensor | None
-    ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """[.., N, D], [.., A], [.., P], [.., 6] -> tokens [.., n, width], and what else a block takes ([.., width])."""
-        conditions = self._conditions(actions, states, extrinsics)
+    def _inputs(self, latents: Tensor, conditions: list[Tensor]) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """[.., N, D], each [.., width] -> tokens [.., n, width], and what else a block takes ([.., width])."""
         if self.config.conditioning == "adaln":
             return self.embed(latents), (sum(conditions),)
         return torch.cat([torch.stack(conditions, dim=-2), self.embed(latents)], dim=-2), ()
@@ -125,8 +140,8 @@ class ActionConditionedPredictor(nn.Module):
         return self.cos[first * n : (first + frames) * n], self.sin[first * n : (first + frames) * n]
 
     def _output(self, x: Tensor) -> Tensor:
-        """Tokens [..., n, width] -> [..., N, D]."""
-        return self.proj(self.norm(x[..., self.config.condition_tokens :, :]))
+        """Tokens [..., n, width], or the patches alone, -> [..., N, D]."""
+        return self.proj(self.norm(x[..., -self.grid**2 :, :]))
 
     def forward(self, latents: Tensor, actions: Tensor, states: Tensor, extrinsics: Tensor | None = None) -> Tensor:
         """What belongs to the next frames, [B, T, N, D].
@@ -139,25 +154,57 @@ class ActionConditionedPredictor(nn.Module):
         """
         time = latents.shape[1]
         table = self._table(0, time)
-        x, conditions = self._inputs(latents, actions, states, extrinsics)
+        x, modulation = self._inputs(latents, [self.action_embed(actions), *self._conditions(states, extrinsics)])
         x = x.flatten(1, 2)
         mask = block_causal_mask(time, self.tokens_per_frame, x.device) if time > 1 else None
         for block in self.blocks:
-            x = block(x, table, *conditions, mask=mask)
+            x = block(x, table, *modulation, mask=mask)
         return self._output(x.unflatten(1, (time, -1)))
 
     def cache(
         self, latents: Tensor, actions: Tensor, states: Tensor, extrinsics: Tensor | None = None
     ) -> list[Cache]:
-        """Keys and values of past frames: latents [1, T, N, D], actions [1, T, A], states [1, T, P], poses [1, T, 6].
+        """Keys and values of past frames, which all candidates will share.
 
         Frames are run one after the other, which is the block-causal mask exactly.
+
+        Args:
+            latents: [E, T, N, D]; actions: [E, T, A]; states: [E, T, P]; extrinsics: [E, 1, 6], or None.
         """
-        caches = [Cache() for _ in self.blocks]
-        for t in range(latents.shape[1]):
-            pose = None if extrinsics is None else extrinsics[:, t]
-            _, caches = self.extend(latents[:, t], actions[:, t], states[:, t], caches, t, pose)
+        caches, time = [Cache() for _ in self.blocks], latents.shape[1]
+        for t in range(time):
+            moment = (part[:, t : t + 1] for part in (latents, actions, states))
+            _, caches = self.extend(*moment, caches, t, extrinsics, time)
         return [Cache(shared=cache.own) for cache in caches]
+
+    def begin(
+        self, latents: Tensor, states: Tensor, caches: list[Cache], frame: int, extrinsics: Tensor | None = None
+    ) -> Start:
+        """What can be computed of a frame that all candidates are in, before their actions.
+
+        Args:
+            latents: [E, N, D]; states: [E, P]; extrinsics: [E, 6], or None.
+            caches: of the frames before, shared.
+            frame: index of this one in the sequence.
+        """
+        conditions, x = self._conditions(states, extrinsics), self.embed(latents)
+        if self.config.conditioning == "adaln":
+            return Start(x, sum(conditions), caches, frame)
+        cos, sin = self._table(frame, 1)
+        x = torch.cat([torch.stack(conditions, dim=1), x], dim=1)
+        return Start(self.blocks[0].begin(x, (cos[1:], sin[1:]), caches[0]), None, caches, frame)
+
+    def act(self, start: Start, actions: Tensor, steps: int = 1) -> tuple[Tensor, list[Cache]]:
+        """`extend` by the frame of ``start``, in which candidates take actions [E, S, A]."""
+        candidates, table, action = actions.shape[1], self._table(start.frame, 1), self.action_embed(actions)
+        room = steps * self.tokens_per_frame
+        if start.condition is not None:
+            x = start.first[:, None].expand(-1, candidates, -1, -1)
+            return self._run(x, (action + start.condition[:, None],), table, start.caches, room)
+        cos, sin = table
+        x, cache = self.blocks[0].add_own(action.flatten(0, 1)[:, None], (cos[:1], sin[:1]), start.first, room)
+        output, caches = self._run(x.unflatten(0, (-1, candidates)), (), table, start.caches[1:], room)
+        return output, [cache, *caches]
 
     def extend(
         self,
@@ -167,20 +214,30 @@ class ActionConditionedPredictor(nn.Module):
         caches: list[Cache],
         frame: int,
         extrinsics: Tensor | None = None,
+        steps: int = 1,
     ) -> tuple[Tensor, list[Cache]]:
-        """One new frame for all candidates -> what belongs to the next one, [S, N, D], and the longer caches.
+        """One new frame for all candidates -> what belongs to the next one, [E, S, N, D], and the longer caches.
 
         Equal to the last frame of `forward` over the whole sequence, at the cost of one frame.
 
         Args:
-            latents: [S, N, D]; actions: [S, A]; states: [S, P]; extrinsics: [S, 6], or None.
+            latents: [E, S, N, D]; actions: [E, S, A]; states: [E, S, P]; extrinsics: [E, 1, 6], or None.
             frame: index of the new frame in the sequence.
+            steps: frames that the caches will take in all, for which memory is taken at once.
         """
-        table = self._table(frame, 1)
-        x, conditions = self._inputs(latents, actions, states, extrinsics)
-        conditions = tuple(condition[:, None] for condition in conditions)
-        grown = []
-        for block, cache in zip(self.blocks, caches):
-            x, cache = block.extend(x, table, *conditions, cache)
+        conditions = [self.action_embed(actions), *self._conditions(states, extrinsics)]
+        conditions = [condition.expand_as(conditions[0]) for condition in conditions]
+        x, modulation = self._inputs(latents, conditions)
+        return self._run(x, modulation, self._table(frame, 1), caches, steps * self.tokens_per_frame)
+
+    def _run(
+        self, x: Tensor, modulation: tuple[Tensor, ...], table: tuple[Tensor, Tensor], caches: list[Cache], room: int
+    ) -> tuple[Tensor, list[Cache]]:
+        """Tokens [E, S, n, width] of a frame through the blocks of ``caches``, the last ones -> [E, S, N, D]."""
+        size, modulation, grown = x.shape[:2], tuple(m.flatten(0, 1)[:, None] for m in modulation), []
+        x = x.flatten(0, 1)
+        for block, cache in zip(self.blocks[len(self.blocks) - len(caches) :], caches):
+            outputs = self.grid**2 if block is self.blocks[-1] else x.shape[1]
+            x, cache = block.extend(x, table, cache, room, outputs, *modulation)
             grown.append(cache)
-        return self._output(x), grown
+        return self._output(x).unflatten(0, size), grown

@@ -2,29 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from jepa_robot.models.cache import Cache, Common, attend, attend_shared, join
 from jepa_robot.models.rope import rotate
 
 Table = tuple[Tensor, Tensor]
-
-
-@dataclass
-class Cache:
-    """Keys and values of one block.
-
-    Attributes:
-        shared: (k, v), each [1, heads, C, d]: the context, the same for all candidates, never copied.
-        own: (k, v), each [S, heads, O, d]: what each candidate has added, or None.
-    """
-
-    shared: tuple[Tensor, Tensor] | None = None
-    own: tuple[Tensor, Tensor] | None = None
 
 
 class Attention(nn.Module):
@@ -52,34 +38,57 @@ class Attention(nn.Module):
         q, k, v = self._project(x, table)
         return self._merge(F.scaled_dot_product_attention(q, k, v, attn_mask=mask))
 
-    def extend(self, x: Tensor, table: Table, cache: Cache) -> tuple[Tensor, Cache]:
+    def extend(self, x: Tensor, table: Table, cache: Cache, room: int, outputs: int) -> tuple[Tensor, Cache]:
         """Attend from new tokens to cached ones and to each other; return the outputs and the longer cache.
 
-        x [S, n, width]: the tokens of one new time step, which see each other and everything cached.
-        Scores against the shared context are one matrix product over all candidates, so the context is
-        read in place and not expanded S times.
+        Args:
+            x: [E * S, n, width], the tokens of one new time step, which see each other and everything cached.
+            room: see `Cache.append`.
+            outputs: the last so many tokens' are wanted, [E * S, outputs, width].
         """
         q, k, v = self._project(x, table)
-        if cache.own is not None:
-            k, v = torch.cat([cache.own[0], k], dim=2), torch.cat([cache.own[1], v], dim=2)
-        grown = Cache(cache.shared, (k, v))
+        cache = cache.append(k, v, room)
+        q = q[:, :, -outputs:]
         if cache.shared is None:
-            return self._merge(F.scaled_dot_product_attention(q, k, v)), grown
-        candidates, heads, n, d = q.shape
-        k_shared, v_shared = (c[0] for c in cache.shared)  # [heads, C, d]
-        q_flat = q.transpose(0, 1).reshape(heads, candidates * n, d)
-        far = (q_flat @ k_shared.transpose(1, 2)).view(heads, candidates, n, -1).transpose(0, 1)
-        near = q @ k.transpose(-1, -2)
-        weights = torch.cat([far, near], dim=-1).mul(d**-0.5).softmax(dim=-1)
-        length = k_shared.shape[1]
-        w_far = weights[..., :length].transpose(0, 1).reshape(heads, candidates * n, length)
-        out = (w_far @ v_shared).view(heads, candidates, n, d).transpose(0, 1) + weights[..., length:] @ v
-        return self._merge(out), grown
+            return self._merge(F.scaled_dot_product_attention(q, *cache.own)), cache
+        return self._merge(join(attend(q, *cache.own), attend_shared(q, cache.shared))), cache
+
+    def begin(self, x: Tensor, table: Table, cache: Cache) -> tuple[Tensor, tuple[Tensor, Tensor], Cache]:
+        """Queries, attention and cache of x [E, m, width], tokens that all candidates have in common; see `Common`."""
+        q, k, v = self._project(x, table)
+        cache = cache.share(k, v)
+        return q, attend(q, *cache.shared), cache
+
+    def add_own(self, x: Tensor, table: Table, common: Common, room: int) -> tuple[Tensor, Tensor, Cache]:
+        """Outputs when each candidate adds a token x [E * S, 1, width] to what all have in common.
+
+        Returns:
+            those of the new tokens [E * S, 1, width], of the common ones [E * S, m, width], and the longer cache.
+        """
+        q, k, v = self._project(x, table)
+        cache = common.cache.append(k, v, room)
+        own = join(attend(q, k, v), attend_shared(q, cache.shared))
+        k, v = (part.unflatten(0, (len(common.tokens), -1)) for part in (k, v))  # [E, S, heads, 1, d]
+        scores = (common.queries[:, None] * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)  # [E, S, heads, m, 1]
+        attended = tuple(part[:, None] for part in common.attended)
+        return self._merge(own), self._merge(join(attended, (v, scores.float())).flatten(0, 1)), cache
 
 
 def hidden_units(width: int, mlp_ratio: float) -> int:
     """Of a block's MLP: rounded down as published; the ratio may be a rounded quotient."""
     return int(width * mlp_ratio + 1e-6)
+
+
+class Mlp(nn.Sequential):
+    """Linear, GELU, linear. Without gradients GELU overwrites its input: fresh memory costs more than computing it."""
+
+    def __init__(self, width: int, hidden: int):
+        super().__init__(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x [..., width] -> [..., width]."""
+        hidden = self[0](x)
+        return self[2](self[1](hidden) if torch.is_grad_enabled() else torch.ops.aten.gelu_(hidden))
 
 
 class Block(nn.Module):
@@ -97,8 +106,7 @@ class Block(nn.Module):
         self.norm1 = nn.LayerNorm(width, eps=1e-6)
         self.attn = Attention(width, heads)
         self.norm2 = nn.LayerNorm(width, eps=1e-6)
-        hidden = hidden_units(width, mlp_ratio)
-        self.mlp = nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width))
+        self.mlp = Mlp(width, hidden_units(width, mlp_ratio))
 
     def forward(self, x: Tensor, table: Table, mask: Tensor | None = None) -> Tensor:
         """x [B, L, width] -> [B, L, width]; see `Attention.forward`."""
@@ -110,11 +118,22 @@ class Block(nn.Module):
         x = x + self.attn(self.norm1(x), table, mask)
         return x + self.mlp(self.norm2(x))
 
-    def extend(self, x: Tensor, table: Table, cache: Cache) -> tuple[Tensor, Cache]:
-        """x [S, n, width] -> [S, n, width] and the longer cache; see `Attention.extend`."""
-        attended, grown = self.attn.extend(self.norm1(x), table, cache)
-        x = x + attended
-        return x + self.mlp(self.norm2(x)), grown
+    def extend(self, x: Tensor, table: Table, cache: Cache, room: int, outputs: int) -> tuple[Tensor, Cache]:
+        """x [E * S, n, width] -> [E * S, outputs, width] and the longer cache; see `Attention.extend`."""
+        attended, cache = self.attn.extend(self.norm1(x), table, cache, room, outputs)
+        x = x[:, -outputs:] + attended
+        return x + self.mlp(self.norm2(x)), cache
+
+    def begin(self, x: Tensor, table: Table, cache: Cache) -> Common:
+        """What can be computed of x [E, m, width] before candidates add a token each."""
+        return Common(x, *self.attn.begin(self.norm1(x), table, cache))
+
+    def add_own(self, x: Tensor, table: Table, common: Common, room: int) -> tuple[Tensor, Cache]:
+        """x [E * S, 1, width] and the common tokens -> [E * S, 1 + m, width] and the longer cache."""
+        own, others, cache = self.attn.add_own(self.norm1(x), table, common, room)
+        others = common.tokens[:, None] + others.unflatten(0, (len(common.tokens), -1))
+        x = torch.cat([x + own, others.flatten(0, 1)], dim=1)
+        return x + self.mlp(self.norm2(x)), cache
 
 
 class ModulatedBlock(nn.Module):
@@ -151,13 +170,15 @@ class ModulatedBlock(nn.Module):
         x = x + gate1 * inner.attn(inner.norm1(x) * (1 + scale1) + shift1, table, mask)
         return x + gate2 * inner.mlp(inner.norm2(x) * (1 + scale2) + shift2)
 
-    def extend(self, x: Tensor, table: Table, condition: Tensor, cache: Cache) -> tuple[Tensor, Cache]:
-        """x [S, n, width], condition [S, 1, width] -> [S, n, width] and the longer cache."""
-        shift1, scale1, gate1, shift2, scale2, gate2 = self._modulation(condition, x.shape[1])
+    def extend(
+        self, x: Tensor, table: Table, cache: Cache, room: int, outputs: int, condition: Tensor
+    ) -> tuple[Tensor, Cache]:
+        """x [E * S, n, width], condition [E * S, 1, width] -> [E * S, outputs, width] and the longer cache."""
+        shift1, scale1, gate1, shift2, scale2, gate2 = self._modulation(condition, 1)
         inner = self.block
-        attended, grown = inner.attn.extend(inner.norm1(x) * (1 + scale1) + shift1, table, cache)
-        x = x + gate1 * attended
-        return x + gate2 * inner.mlp(inner.norm2(x) * (1 + scale2) + shift2), grown
+        attended, cache = inner.attn.extend(inner.norm1(x) * (1 + scale1) + shift1, table, cache, room, outputs)
+        x = x[:, -outputs:] + gate1 * attended
+        return x + gate2 * inner.mlp(inner.norm2(x) * (1 + scale2) + shift2), cache
 
 
 def set_checkpointing(module: nn.Module, on: bool) -> None:

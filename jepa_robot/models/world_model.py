@@ -6,6 +6,8 @@ normalisation happens in here.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,8 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from jepa_robot.errors import ConfigError, ContractError
-from jepa_robot.models.ac_predictor import ActionConditionedPredictor, PredictorConfig
-from jepa_robot.models.attention import Cache
+from jepa_robot.models.ac_predictor import CAMERA_DIMS, ActionConditionedPredictor, PredictorConfig, Start
+from jepa_robot.models.attention import hidden_units
+from jepa_robot.models.cache import Cache
 from jepa_robot.models.encoder import EncoderConfig
 from jepa_robot.models.encoders import AnyEncoder, AnyEncoderConfig, build_encoder
 from jepa_robot.models.metric_head import MetricConfig, MetricHead
@@ -22,24 +25,24 @@ from jepa_robot.models.rotation import compose
 from jepa_robot.models.standardise import Standardise
 from jepa_robot.spec import Contract, Dim
 
+CACHED_VALUES = 2**21  # float32 between two layers that a CPU's caches hold
+
 
 @dataclass(frozen=True)
 class Context:
-    """What a rollout starts from: the past's cached keys and values, and the current frame.
+    """What rollouts start from.
 
     Attributes:
-        caches: one a block; empty for a context of a single frame.
-        latents: [1, N, D], the current frame.
-        state: [1, P], the current state in physical units.
-        frame: index of the current frame in the sequence.
-        extrinsics: [1, 6], the camera's pose, or None.
+        latents: [E, T, N, D]; states: [E, T, P]; actions: [E, T - 1, A]; both in physical units.
+        extrinsics: [E, 6], the camera's pose, or None.
+        start: what the predictor has computed of them, for all candidates.
     """
 
-    caches: list[Cache]
     latents: Tensor
-    state: Tensor
-    frame: int
-    extrinsics: Tensor | None = None
+    states: Tensor
+    actions: Tensor
+    extrinsics: Tensor | None
+    start: Start
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,7 @@ class WorldModel(nn.Module):
         self.predictor = ActionConditionedPredictor(
             config.predictor, config.encoder.width, config.encoder.grid, len(contract.actions), len(contract.states)
         )
+        self.camera_pose: Tensor | None = None  # [6]
         self.standardise = Standardise(config.encoder.tokens, config.encoder.width)
         self.metric_head = None
         if config.metric is not None:
@@ -140,7 +144,7 @@ class WorldModel(nn.Module):
     def _following(self, latents: Tensor, output: Tensor) -> Tensor:
         """The next latents from the predictor's (standardised) output, layer-normalised without affine like all."""
         start = latents if self.config.predictor.predicts == "change" else self.standardise.mean
-        return F.layer_norm((start + self.standardise.std * output).float(), latents.shape[-1:])
+        return F.layer_norm(torch.addcmul(start.float(), self.standardise.std, output.float()), latents.shape[-1:])
 
     def advance(self, state: Tensor, action: Tensor) -> Tensor:
         """States after an action as the contract says: [..., P], [..., A] -> [..., P], inside the bounds."""
@@ -154,43 +158,107 @@ class WorldModel(nn.Module):
     def context(
         self, latents: Tensor, states: Tensor, actions: Tensor, extrinsics: Tensor | None = None
     ) -> Context:
-        """Cache the past: latents [1, T, N, D], states [1, T, P], executed actions [1, T - 1, A].
+        """Cache the past: latents [E, T, N, D], states [E, T, P], executed actions [E, T - 1, A].
 
-        Frame T itself sees the candidate's action, so its keys are each candidate's own.
+        Frame T itself sees the candidate's action, so its keys are each candidate's own. Of more frames than
+        sequences had in training only the last count.
 
         Args:
-            extrinsics: [1, 6], the pose of a camera that stands still, for a predictor that takes it.
-        """
-        time = latents.shape[1]
-        past = self.predictor.cache(
-            self.standardise(latents[:, :-1]), self.normalise_actions(actions), self.normalise_states(states[:, :-1]),
-            None if extrinsics is None else extrinsics[:, None].expand(-1, time - 1, -1),
-        )
-        return Context(past, latents[:, -1], states[:, -1], time - 1, extrinsics)
-
-    def rollout(self, context: Context, actions: Tensor) -> Tensor:
-        """Candidate plans [S, H, A] -> predicted latents after each action [S, H, N, D].
-
-        One block of tokens per step; the context is shared by all candidates.
+            extrinsics: [E, 6], the pose of a camera that stands still, for a predictor that takes it; None: what
+                `set_camera_pose` said.
 
         Raises:
-            ValueError: context + horizon is longer than the sequences of training.
+            ConfigError: nobody said.
         """
-        candidates, horizon, _ = actions.shape
-        latents = context.latents.expand(candidates, -1, -1)
-        state = context.state.expand(candidates, -1)
-        pose = None if context.extrinsics is None else context.extrinsics.expand(candidates, -1)
-        caches, predicted = context.caches, []
-        for h in range(horizon):
-            action = actions[:, h]
-            output, caches = self.predictor.extend(
-                self.standardise(latents), self.normalise_actions(action), self.normalise_states(state), caches,
-                context.frame + h, pose,
-            )
+        most = self.config.predictor.max_frames
+        latents, states = latents[:, -most:], states[:, -most:]
+        actions = actions[:, actions.shape[1] - (latents.shape[1] - 1) :]
+        if extrinsics is None and self.config.predictor.extrinsics:
+            if self.camera_pose is None:
+                raise ConfigError(
+                    "is not given, and this checkpoint's predictor takes it", where="planner.camera_pose",
+                    mend="add planner.camera_pose=[x,y,z,a,b,c], in metres and radians",
+                )
+            extrinsics = self.camera_pose.expand(len(latents), -1)
+        start = self._start(latents, states, actions, extrinsics)
+        return Context(latents, states, actions, extrinsics, start)
+
+    def _start(self, latents: Tensor, states: Tensor, actions: Tensor, extrinsics: Tensor | None) -> Start:
+        latents, states = self.standardise(latents), self.normalise_states(states)
+        poses = None if extrinsics is None else extrinsics[:, None]
+        past = self.predictor.cache(latents[:, :-1], self.normalise_actions(actions), states[:, :-1], poses)
+        return self.predictor.begin(latents[:, -1], states[:, -1], past, actions.shape[1], extrinsics)
+
+    def rollout(self, context: Context, actions: Tensor) -> Tensor:
+        """Candidate plans [E, S, H, A] -> predicted latents after each action [E, S, H, N, D].
+
+        One block of tokens per step; the context is shared by all candidates. Where context and plan together are
+        longer than sequences were in training, the model sees the last ``max_frames`` of them: positions and what
+        frames have seen change with every step from there on, so that each costs as much as ``max_frames`` before.
+        """
+        steps, caches, predicted = [], [], []
+        latents, state = context.latents[:, -1:], context.states[:, -1:]
+        for h, action in enumerate(actions.unbind(2)):
+            if h > 0:
+                state = self.advance(state, actions[:, :, h - 1])
+            steps.append((self.standardise(latents), self.normalise_actions(action), self.normalise_states(state)))
+            output, caches = self._step(context, steps, caches, actions.shape[2])
             latents = self._following(latents, output)
-            state = self.advance(state, action)
             predicted.append(latents)
-        return torch.stack(predicted, dim=1)
+        return torch.stack(predicted, dim=2)
+
+    def _step(
+        self, context: Context, steps: list[tuple[Tensor, ...]], caches: list[Cache], horizon: int
+    ) -> tuple[Tensor, list[Cache]]:
+        """What the predictor makes of the last of ``steps``, given the caches of those before; and longer caches."""
+        poses = None if context.extrinsics is None else context.extrinsics[:, None]
+        past, most = context.actions.shape[1], self.config.predictor.max_frames
+        extend, start, first = self.predictor.extend, context.start, past + len(steps) - most  # of the window
+        if first <= 0 and len(steps) > 1:
+            return extend(*steps[-1], caches, past + len(steps) - 1, poses, min(horizon, most - past))
+        if 0 < first <= past:
+            window = (part[:, first:] for part in (context.latents, context.states, context.actions))
+            start = self._start(*window, context.extrinsics)
+        if first <= past:
+            output, caches = self.predictor.act(start, steps[0][1], min(horizon, most - start.frame))
+            steps, frame = steps[1:], start.frame + 1
+        else:
+            steps, caches, frame = steps[first - past :], [Cache() for _ in caches], 0
+        for frame, step in enumerate(steps, start=frame):
+            output, caches = extend(*step, caches, frame, poses, most)
+        return output, caches
+
+    def set_camera_pose(self, pose: Sequence[float]) -> None:
+        """Say where the camera stands, for a predictor that takes it: position in metres, Euler xyz in radians.
+
+        Raises:
+            ConfigError: this predictor takes none, or it is not six numbers.
+        """
+        where = "planner.camera_pose"
+        if not self.config.predictor.extrinsics:
+            raise ConfigError("is given, but this checkpoint's predictor takes none", where=where, mend="leave it out")
+        if len(pose) != CAMERA_DIMS or not all(math.isfinite(number) for number in pose):
+            raise ConfigError(f"is {list(pose)}", where=where, expected="six numbers: x y z in m, Euler xyz in rad")
+        self.camera_pose = torch.tensor([float(number) for number in pose], device=self.device)
+
+    def compile_rollouts(self) -> None:
+        """`torch.compile` what rollouts repeat, in place, at their first call: that one takes long."""
+        for block in self.predictor.blocks:
+            block.extend = torch.compile(block.extend)
+
+    def candidates_at_once(self, horizon: int) -> int:
+        """How many candidates of all environments together a `rollout` is fastest with, and has memory for.
+
+        On a CPU so many that what is between two layers stays in its caches; on a GPU, what a quarter of its memory
+        holds.
+        """
+        predictor, encoder = self.config.predictor, self.config.encoder
+        tokens, hidden = self.predictor.tokens_per_frame, hidden_units(predictor.width, predictor.mlp_ratio)
+        if self.device.type == "cpu":
+            return max(1, CACHED_VALUES // (tokens * hidden))
+        kept = tokens * 2 * predictor.width * predictor.depth + 2 * encoder.tokens * encoder.width  # a step
+        each = 4 * (horizon * kept + tokens * (2 * hidden + 8 * predictor.width))
+        return max(1, torch.cuda.get_device_properties(self.device).total_memory // 4 // each)
 
     def displacement(self, latents: Tensor) -> Tensor:
         """latents [..., N, D] -> [..., M], differences of which are displacements, in standard deviations."""

@@ -1,9 +1,10 @@
-"""Receding-horizon planning towards a goal picture, from pictures and proprioception only."""
+"""Receding-horizon planning towards goal pictures, from pictures and proprioception only."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -11,83 +12,87 @@ from torch import Tensor
 
 from jepa_robot.errors import ConfigError, GoalError, NoveltyError, PlanningError
 from jepa_robot.planning.arrival import ArrivalRule
+from jepa_robot.planning.checks import check_image, check_observation
+from jepa_robot.planning.engine import Engine, Moment, Outcome
+from jepa_robot.planning.goals import Goal, SubGoal, SubgoalSequence
+from jepa_robot.planning.health import (
+    Expectation,
+    Health,
+    Limits,
+    ModelError,
+    Surprise,
+    on_bound,
+    spread_of_range,
+    warnings,
+)
 from jepa_robot.planning.memory import Memory
-from jepa_robot.planning.optimizers.base import TrajectoryOptimizer, search
-from jepa_robot.planning.protocols import Energy, WorldModel
+from jepa_robot.planning.protocols import Target
 from jepa_robot.planning.types import Diagnostics, Observation, Plan
-from jepa_robot.runtime import autocast
 
 
 class Planner:
-    """Turns a goal picture and observations into actions.
+    """Turns goal pictures and observations into actions: one run of one robot.
 
     Usage: ``reset(goal)``, then ``action = act(observation)`` in any loop until ``arrived``.
 
     Args:
-        model: predicts what the camera will see.
-        optimizer: searches action sequences, on the model's device.
-        energy: what it searches for.
-        arrival: decides from the energies whether the goal is reached.
-        iterations: optimizer iterations a plan.
+        engine: searches; several planners can share one, see `plan_together`.
+        arrival: decides from the energies whether a goal is reached.
         context_frames: number of past frames, the newest included, that the model is given.
+        execute: steps of a plan that `act` executes before it makes the next one.
         seed: for `reset` calls that name none.
-        space: where energies are measured: ``metric``, the model's own metric space, or ``latent``, all
-            patch latents of a frame, flattened.
         max_novelty: refuse goals that are less like the training data than this, see `WorldModel.novelty`; None: never.
-        dtype: number format of the model: fp32, bf16 (autocast) or auto (bf16 where it is fast).
-        clock: seconds; deadlines and latencies are measured on it.
+        deadline_ms: time for a plan, where `plan` is given no deadline; 0: no limit.
     """
 
     def __init__(
         self,
-        model: WorldModel,
-        optimizer: TrajectoryOptimizer,
-        energy: Energy,
+        engine: Engine,
         arrival: ArrivalRule,
-        iterations: int,
         context_frames: int = 1,
+        execute: int = 1,
         seed: int = 0,
-        space: str = "metric",
         max_novelty: float | None = None,
-        dtype: str = "fp32",
-        clock: Callable[[], float] = time.perf_counter,
+        deadline_ms: float = 0.0,
     ):
-        autocast(model.device, dtype)  # raises for an unknown dtype
-        if space not in ("metric", "latent"):
-            raise ConfigError(f"energy space is {space!r}", where="planner", expected="metric or latent")
-        if iterations < 1:
-            raise ConfigError(f"iterations is {iterations}", where="planner", expected="at least 1")
+        horizon = engine.search.optimizer.space.horizon
         if max_novelty is not None and not max_novelty > 0:
             raise ConfigError(f"max_novelty is {max_novelty:g}", where="planner", expected="above 0; inf takes any")
-        self.model, self.optimizer, self.energy, self.arrival = model, optimizer, energy, arrival
-        self.contract, self.space = model.contract, space
-        self.iterations, self.seed, self.clock = iterations, seed, clock
-        self.device, self.dtype = model.device, dtype
-        self.max_novelty = max_novelty
+        if not 1 <= execute <= horizon:
+            raise ConfigError(f"execute is {execute}", where="planner", expected=f"1 to horizon ({horizon})")
+        if not 0 <= deadline_ms < float("inf"):
+            raise ConfigError(f"deadline_ms is {deadline_ms:g}", where="planner", expected="above 0, or 0: no limit")
+        self.engine, self.arrival, self.execute = engine, arrival, execute
+        self.contract, self.seed, self.max_novelty, self.deadline_ms = engine.contract, seed, max_novelty, deadline_ms
+        self.limits = Limits() if engine.space == "metric" else Limits(near=float("inf"))
         self.arrived = False
         self._memory = Memory(context_frames)
-        self._generator = torch.Generator(self.device)
-        self._goal: Tensor | None = None  # [M]
-        self._warm_start: Tensor | None = None  # [H, A]
+        self._error = ModelError(1.0 if engine.space == "metric" else 0.0)
+        self._generator = torch.Generator(engine.device)
+        self._subgoals: SubgoalSequence | None = None
+        self._targets: list[Target] = []
+        self._warm_start: Tensor | None = None  # [1, W, B, A]
+        self._previous: Tensor | None = None  # [A], executed last
+        self._now: Tensor | None = None  # [M], the newest frame
+        self._expected: Tensor | None = None  # [H, M], the newest plan's frames
+        self._plan: Plan | None = None
+        self._age = 0  # actions executed since
 
-    def reset(self, goal: np.ndarray | Tensor, seed: int | None = None) -> None:
-        """Begin a run towards ``goal``: a uint8 [height, width, 3] RGB picture, or its latents [N, D].
+    def reset(self, goal: np.ndarray | Tensor | Goal, seed: int | None = None) -> None:
+        """Begin a run towards ``goal``: a uint8 [height, width, 3] RGB picture, its latents [N, D], or a `Goal`.
 
         Raises:
-            GoalError: the picture is not what the contract's camera delivers.
+            GoalError: a picture is not what the contract's camera delivers, or latents are not the model's.
             NoveltyError: it shows nothing like what the model was trained on.
         """
-        if isinstance(goal, np.ndarray):
-            self._check_image(goal, GoalError, "goal picture")
-        elif not isinstance(goal, Tensor) or goal.ndim != 2:
-            raise GoalError(f"goal is {_describe(goal)}", expected="a uint8 picture, or latents: a tensor [N, D]")
-        with torch.inference_mode(), autocast(self.device, self.dtype):
-            latents = self._encode(goal) if isinstance(goal, np.ndarray) else goal.to(self.device)
-            self._check_novelty(latents)
-            self._goal = self._measure(latents)
+        goal = goal if isinstance(goal, Goal) else Goal.of(goal)
+        targets = [self._target(subgoal) for subgoal in goal.subgoals]
+        self._subgoals, self._targets = SubgoalSequence(goal), targets
         self._generator.manual_seed(self.seed if seed is None else seed)
-        self._warm_start = None
+        self._warm_start = self._previous = self._now = self._expected = self._plan = None
+        self._age = 0
         self._memory.clear()
+        self._error.reset()
         self.arrival.reset()
         self.arrived = False
 
@@ -97,89 +102,144 @@ class Planner:
         Raises:
             GoalError: the picture is not what the contract's camera delivers.
         """
-        self._check_image(goal, GoalError, "goal picture")
-        with torch.inference_mode(), autocast(self.device, self.dtype):
-            return float(self.model.novelty(self._encode(goal)))
+        check_image(self.contract, goal, GoalError, "goal picture")
+        return float(self.engine.novelty(self.engine.encode([goal])))
 
     def plan(self, observation: Observation, deadline: float | None = None) -> Plan:
         """Search actions [H, A] from here, and update `arrived`.
 
         Args:
-            deadline: on `clock`; the best plan found by then is returned. One iteration always runs.
+            deadline: on the engine's `clock`; the best plan found by then is returned, and where there was time for
+                none, the last one's rest. None: ``deadline_ms`` from now.
 
         Raises:
             PlanningError: `reset` was not called, the observation does not fit the contract, or no
                 candidate has a finite energy.
         """
-        begun = self.clock()
-        if self._goal is None:
-            raise PlanningError("the planner has no goal", mend="call reset(goal) first")
-        self._check_observation(observation)
-        with torch.inference_mode(), autocast(self.device, self.dtype):
-            latents = self._encode(observation.image)
-            self._memory.observe(latents, torch.from_numpy(observation.state).to(self.device))
-            energy_now = self._energy_now(latents)
-            novelty = float(self.model.novelty(latents))
-            self.arrived = self.arrival.update(energy_now)
-            context = self.model.context(*self._memory.tensors(len(self.contract.actions)))
+        return plan_together([self], [observation], deadline)[0]
 
-            def objective(actions: Tensor) -> Tensor:
-                """[S, H, A] -> [S]."""
-                predicted = self._measure(self.model.rollout(context, actions))
-                return self.energy(predicted, self._goal, actions)
+    def follow(self, observation: Observation, deadline: float | None = None) -> Plan:
+        """The plan to follow now: a new one every ``execute`` steps, and in between the rest of the last one.
 
-            found = search(
-                self.optimizer, objective, self._generator, self.iterations, self.clock, self._warm_start, deadline
-            )
-        self._warm_start = found.actions
-        actions = found.actions.cpu().numpy().astype(np.float32)
-        period = self.contract.action_repeat / self.contract.fps
-        return Plan(
-            actions=np.clip(actions, self.contract.action_low, self.contract.action_high),  # after rounding
-            times=observation.time + period * np.arange(len(actions), dtype=np.float64),
-            energy=found.energy,
-            diagnostics=Diagnostics(
-                energy_now=energy_now,
-                novelty=novelty,
-                energy_history=found.history,
-                elite_std=found.spread.mean(0).cpu().numpy().astype(np.float32),
-                iterations=len(found.history),
-                latency_s=self.clock() - begun,
-            ),
+        Raises:
+            PlanningError: see `plan`.
+        """
+        if self._plan is None or self._age >= self.execute:
+            return self.plan(observation, deadline)
+        begun = self.engine.clock()
+        (noticed,) = _notice([self], [observation])
+        rest = self._plan
+        health = dataclasses.replace(
+            rest.diagnostics.health, energy_now=noticed.energy, novelty=noticed.novelty, surprise=noticed.surprise
+        )
+        diagnostics = dataclasses.replace(
+            rest.diagnostics, health=health, stopped="followed", latency_s=self.engine.clock() - begun
+        )
+        return dataclasses.replace(
+            rest, actions=rest.actions[self._age :], times=rest.times[self._age :], diagnostics=diagnostics
         )
 
     def executed(self, action: np.ndarray) -> None:
         """Tell that ``action`` [A] was executed after the newest observation; the next plan starts there."""
-        self._memory.act(torch.as_tensor(action, dtype=torch.float32, device=self.device))
+        self._previous = torch.as_tensor(action, dtype=torch.float32, device=self.engine.device)
+        self._memory.act(self._previous)
+        plan, age = self._plan, self._age
+        if plan is not None and age < len(plan.actions) and np.allclose(action, plan.actions[age]):
+            self._error.expect(Expectation(self._now, self._expected[age], plan.energy))
+        self._age += 1
+        if self._subgoals is not None:
+            self._subgoals.acted()
         if self._warm_start is not None:
-            self._warm_start = torch.cat((self._warm_start[1:], self._warm_start[-1:]))
+            self._warm_start = self.engine.search.optimizer.space.shift(self._warm_start, 1)
 
     def act(self, observation: Observation, deadline: float | None = None) -> np.ndarray:
-        """Plan, and commit to the first action: float32 [A], physical units, inside the bounds."""
-        action = self.plan(observation, deadline).actions[0]
+        """`follow`, and commit to the first action: float32 [A], physical units, inside the bounds."""
+        action = self.follow(observation, deadline).actions[0]
         self.executed(action)
         return action
 
-    def _encode(self, image: np.ndarray) -> Tensor:
-        """uint8 [height, width, 3] -> latents [N, D]."""
-        frame = torch.from_numpy(np.ascontiguousarray(image)).to(self.device)
-        return self.model.encode(frame[None, None])[0, 0]
+    @property
+    def target(self) -> Target:
+        """The current sub-goal's."""
+        return self._targets[self._subgoals.index]
 
-    def _measure(self, latents: Tensor) -> Tensor:
-        """Latents [..., N, D] -> [..., M], the space in which energies are measured."""
-        return self.model.metric(latents) if self.space == "metric" else latents.flatten(-2)
+    def _target(self, subgoal: SubGoal) -> Target:
+        """The sub-goal in the space of energies.
 
-    def _energy_now(self, latents: Tensor) -> float:
-        """Energy of the newest frame [N, D] as if it were the outcome of standing still."""
-        current = self._measure(latents)[None, None]  # [1, 1, M]
-        energy = float(self.energy(current, self._goal, current.new_zeros(1, 1, len(self.contract.actions))))
-        if not np.isfinite(energy):
-            raise PlanningError("the energy of the current frame is not a finite number", mend="check the checkpoint")
-        return energy
+        Raises:
+            GoalError, NoveltyError: see `reset`.
+        """
+        latents = []
+        for picture in subgoal.pictures:
+            if isinstance(picture, np.ndarray):
+                check_image(self.contract, picture, GoalError, "goal picture")
+                latents.append(self.engine.encode([picture])[0])
+            else:
+                latents.append(picture.to(self.engine.device))
+            self._check_novelty(latents[-1])
+        state = None
+        if subgoal.state is not None:
+            if len(subgoal.state) != len(self.contract.states):
+                raise GoalError(f"goal state has {len(subgoal.state)} numbers", expected=len(self.contract.states))
+            state = torch.from_numpy(subgoal.state).to(self.engine.device)[None]
+        return Target(torch.stack([self.engine.measure(one) for one in latents])[None], state)
+
+    def _observe(self, observation: Observation, latents: Tensor, novelty: float) -> _Noticed:
+        """Take a frame with latents [N, D]: where the run is, and what to plan from."""
+        self._memory.observe(latents, torch.from_numpy(observation.state).to(self.engine.device))
+        past, states, actions = self._memory.tensors(len(self.contract.actions))
+        previous = states.new_zeros(len(self.contract.actions)) if self._previous is None else self._previous
+        moment = Moment(past, states, actions, previous[None])
+        energy = float(self.engine.energy_now(moment, self.target))
+        self._now = self.engine.measure(latents)
+        surprise = self._error.observe(self._now, energy)
+        arrived = self.arrival.update(energy)
+        while self._subgoals.update(arrived):
+            self.arrival.reset()
+            energy = float(self.engine.energy_now(moment, self.target))
+            arrived = self.arrival.update(energy)
+        self.arrived = arrived and self._subgoals.last
+        return _Noticed(moment, energy, novelty, surprise)
+
+    def _take(self, noticed: _Noticed, observation: Observation, outcome: Outcome, e: int, latency: float) -> Plan:
+        """The plan out of search ``e``."""
+        found, space = outcome.search, self.engine.search.optimizer.space
+        terms = {name: float(values[e]) for name, values in outcome.terms.items()}
+        energy = sum(terms.values())
+        health = Health(
+            energy_now=noticed.energy,
+            energy_predicted=energy,
+            novelty=noticed.novelty,
+            spread=spread_of_range(found.spread[e], space),
+            on_bound=on_bound(found.plans[e, 0], space),
+            evaluated=found.evaluated,
+            dropped=outcome.dropped[e],
+            violations={name: float(v[e]) for name, v in outcome.violations.items() if float(v[e]) > 0},
+            surprise=noticed.surprise,
+        )
+        actions = found.actions[e].cpu().numpy().astype(np.float32)
+        period = self.contract.action_repeat / self.contract.fps
+        plan = Plan(
+            actions=np.clip(actions, self.contract.action_low, self.contract.action_high),  # after rounding
+            times=observation.time + period * np.arange(len(actions), dtype=np.float64),
+            energy=energy,
+            diagnostics=Diagnostics(
+                health=health,
+                warnings=tuple(warnings(health, self.limits)),
+                energy_history=tuple(float(energies[e]) for energies in found.history),
+                terms=terms,
+                stopped=found.stopped,
+                latency_s=latency,
+                subgoal=self._subgoals.index,
+            ),
+        )
+        self._warm_start, self._expected = found.carried[e : e + 1], outcome.expected.features[e, 0]
+        self._plan, self._age = plan, 0
+        return plan
 
     def _check_novelty(self, goal: Tensor) -> None:
         """A model gives every picture a place in its latent space, also one that it knows nothing about."""
-        novelty = float(self.model.novelty(goal))
+        novelty = float(self.engine.novelty(goal[None]))
         if self.max_novelty is not None and not novelty <= self.max_novelty:
             raise NoveltyError(
                 f"is unlike everything that the model was trained on (novelty {novelty:.1f})",
@@ -188,29 +248,71 @@ class Planner:
                 mend="take it with the camera, scene and light of the training data, or set planner.max_novelty=inf",
             )
 
-    def _check_observation(self, observation: Observation) -> None:
-        self._check_image(observation.image, PlanningError, "observed picture")
-        state, dims = observation.state, self.contract.states
-        if not isinstance(state, np.ndarray) or state.dtype != np.float32 or state.shape != (len(dims),):
-            raise PlanningError(
-                f"observed state is {_describe(state)}",
-                expected=f"float32 [{len(dims)}]: {', '.join(f'{d.name} ({d.unit})' for d in dims)}",
-            )
-        if not np.isfinite(state).all():
-            raise PlanningError(f"observed state is {state.tolist()}", expected="finite numbers")
 
-    def _check_image(self, image: np.ndarray, error: type[GoalError] | type[PlanningError], what: str) -> None:
-        camera = self.contract.camera
-        shape = (camera.height, camera.width, 3)
-        if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.shape != shape:
-            raise error(
-                f"{what} is {_describe(image)}",
-                expected=f"uint8 {list(shape)} RGB from camera {camera.name!r}",
-                mend="take the picture with the camera that the model was trained on",
-            )
+@dataclass(frozen=True)
+class _Noticed:
+    """What a planner makes of a frame."""
+
+    moment: Moment
+    energy: float
+    novelty: float
+    surprise: Surprise | None
 
 
-def _describe(array: object) -> str:
-    if isinstance(array, (np.ndarray, Tensor)):
-        return f"{array.dtype} {list(array.shape)}"
-    return type(array).__name__
+def plan_together(
+    planners: Sequence[Planner], observations: Sequence[Observation], deadline: float | None = None
+) -> list[Plan]:
+    """`Planner.plan` of several planners with one engine, as one batch: what each finds is what it finds alone.
+
+    Those with as many past frames, goals and plans to begin with are one batch; several such share the time.
+
+    Raises:
+        PlanningError: see `Planner.plan`; or planners of different engines.
+    """
+    engine = planners[0].engine
+    if any(planner.engine is not engine for planner in planners) or len(planners) != len(observations):
+        raise PlanningError("planners do not belong together", expected="one engine, and an observation for each")
+    begun = engine.clock()
+    if deadline is None and planners[0].deadline_ms:
+        deadline = begun + planners[0].deadline_ms / 1000
+    noticed = _notice(planners, observations)
+    groups: dict[object, list[int]] = {}
+    for i, planner in enumerate(planners):
+        warm, target = planner._warm_start, planner.target
+        shapes = (noticed[i].moment.latents.shape, target.features.shape, target.state is None)
+        groups.setdefault((*shapes, None if warm is None else warm.shape), []).append(i)
+    plans: dict[int, Plan] = {}
+    for number, members in enumerate(groups.values()):
+        due = None
+        if deadline is not None:
+            now = engine.clock()
+            due = now + (deadline - now) / (len(groups) - number) - engine.finishing.budget(len(members))
+        outcome = engine.run(
+            Moment(*(torch.cat(parts) for parts in zip(*(noticed[i].moment.parts for i in members)))),
+            _stacked([planners[i].target for i in members]),
+            [planners[i]._generator for i in members],
+            None if planners[members[0]]._warm_start is None
+            else torch.cat([planners[i]._warm_start for i in members]),
+            due,
+        )
+        for e, i in enumerate(members):
+            plans[i] = planners[i]._take(noticed[i], observations[i], outcome, e, engine.clock() - begun)
+        engine.finishing.learn(len(members), engine.clock() - outcome.search.ended)
+    return [plans[i] for i in range(len(planners))]
+
+
+def _stacked(targets: Sequence[Target]) -> Target:
+    state = None if targets[0].state is None else torch.cat([target.state for target in targets])
+    return Target(torch.cat([target.features for target in targets]), state)
+
+
+def _notice(planners: Sequence[Planner], observations: Sequence[Observation]) -> list[_Noticed]:
+    """What each planner makes of its frame; all frames are encoded as one batch."""
+    for planner, observation in zip(planners, observations):
+        if planner._subgoals is None:
+            raise PlanningError("the planner has no goal", mend="call reset(goal) first")
+        check_observation(planner.contract, observation)
+    engine = planners[0].engine
+    latents = engine.encode([observation.image for observation in observations])
+    novelty = engine.novelty(latents).tolist()
+    return [p._observe(o, one, n) for p, o, one, n in zip(planners, observations, latents, novelty)]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
+
+from jepa_robot.planning.health import Health
 
 
 @dataclass(frozen=True)
@@ -30,23 +32,31 @@ class Observation:
 
 @dataclass(frozen=True)
 class Diagnostics:
-    """How a plan came about.
+    """How a plan came about, and whether it can be trusted.
 
     Attributes:
-        energy_now: energy of the current frame against the goal (no action).
-        novelty: of the current frame, see `jepa_robot.planning.protocols.WorldModel.novelty`.
-        energy_history: best energy found up to each iteration.
-        elite_std: float32 [A], spread of the final elites, averaged over the horizon, in action units.
-        iterations: optimizer iterations that ran.
+        health: figures of the plan.
+        warnings: reasons not to trust it, a line each; none where all is well.
+        energy_history: lowest energy found up to each iteration.
+        terms: the weighted parts of the plan's energy, by name.
+        stopped: what ended the search: ``iterations``, ``deadline`` or ``converged``; ``followed`` where there was no
+            search, and the rest of an earlier plan goes on.
         latency_s: wall-clock seconds from observation to plan.
+        subgoal: index of the sub-goal that the plan is for.
     """
 
-    energy_now: float
-    novelty: float
-    energy_history: list[float] = field(default_factory=list)
-    elite_std: np.ndarray | None = None
-    iterations: int = 0
-    latency_s: float = 0.0
+    health: Health
+    warnings: tuple[str, ...]
+    energy_history: tuple[float, ...]
+    terms: Mapping[str, float]
+    stopped: str
+    latency_s: float
+    subgoal: int
+
+    @property
+    def iterations(self) -> int:
+        """Optimizer iterations that ran."""
+        return len(self.energy_history)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from jepa_robot.errors import OutputError
 from jepa_robot.evaluation.starts import start_and_goal
 from jepa_robot.evaluation.tasks import LAST_EVALUATION_SEED, Task, episode_seed
 
-FEW = ("planner.samples=32", "planner.elites=4", "planner.iterations=2")
+FEW = ("planner.optimizer.samples=32", "planner.optimizer.elites=4", "planner.optimizer.iterations=2")
 
 
 def evaluate(call, checkpoint, *args):
@@ -156,7 +156,7 @@ def weights(path):
     [
         (("--episodes", "0"), "--episodes"),
         (("--task", "wash_up"), "wash_up"),
-        (("planner.sample=3",), "planner.samples"),
+        (("planner.optimizer.sample=3",), "planner.optimizer.samples"),
         (("--out", "used"), "not empty"),
         (("--seed", str(2**63 - 1)), "0 to 92233720368536"),
         (("--max-steps", str(10**20)), "--max-steps"),

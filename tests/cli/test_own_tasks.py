@@ -90,7 +90,7 @@ def test_a_goal_is_drawn_and_planned_for_and_the_registered_steps_are_the_limit(
         np.testing.assert_array_equal(task.env.render_goal(picture.state), picture.image)
         model = checkpoint_for(task.contract)
     chosen = ("--task", TASK, "--checkpoint", model, "--json")
-    quick = ("planner.samples=8", "planner.elites=4", "planner.iterations=1")
+    quick = ("planner.optimizer.samples=8", "planner.optimizer.elites=4", "planner.optimizer.iterations=1")
     code, out, err = call("evaluate", *chosen, "--episodes", 2, *quick)
     facts = json.loads(out)
     assert (facts["task"], facts["max_steps"], facts["planner"]["episodes"]) == ("toy", 7, 2)
@@ -121,7 +121,8 @@ def test_without_registered_steps_they_are_asked_for(call, checkpoint_for):
         chosen = ("--task", task, "--checkpoint", checkpoint_for(opened.contract), "--episodes", 1, "--json")
     outcome = call("evaluate", *chosen)
     assert_refused(outcome, f"task {task}: is registered without max_episode_steps; give --max-steps")
-    code, out, _ = call("evaluate", *chosen, "--max-steps", 3, "planner.samples=8", "planner.elites=4")
+    quick = ("planner.optimizer.samples=8", "planner.optimizer.elites=4")
+    code, out, _ = call("evaluate", *chosen, "--max-steps", 3, *quick)
     assert code == 0 and json.loads(out)["max_steps"] == 3
 
 

@@ -12,9 +12,10 @@ from jepa_robot.evaluation.starts import start_and_goal
 from jepa_robot.evaluation.tasks import Task
 from jepa_robot.spec import Contract
 
-FEW = ("planner.samples=8", "planner.elites=3", "planner.iterations=1")
+FEW = ("planner.optimizer.samples=8", "planner.optimizer.elites=3", "planner.optimizer.iterations=1")
 KEYS = [
-    *("task", "variation", "success", "steps", "distance_m", "final_energy", "latency_ms", "seed", "checkpoint", "out_dir")
+    *("task", "variation", "success", "steps", "distance_m", "final_energy", "energy_correlation", "latency_ms"),
+    *("seed", "checkpoint", "out_dir"),
 ]
 
 
@@ -139,11 +140,12 @@ def test_picture_with_a_foreign_state(plan, goal_png, tmp_path):
     [
         (("--task", "wash_up"), ("wash_up", "panda_reach")),
         (("--speed", "3"), ("--speed",)),
-        (("planner.sample=3",), ("planner.sample", "planner.samples")),
-        (("planner.samples=many",), ("planner.samples", "integer")),
+        (("planner.optimizer.sample=3",), ("planner.optimizer.sample", "planner.optimizer.samples")),
+        (("planner.optimizer.samples=many",), ("planner.optimizer.samples", "integer")),
         (("planner.energy.distance=euclid",), ("euclid", "l2, l1, cosine")),
-        (("planner.horizon=9",), ("horizon", "at most 4")),
-        (("planner.momentum=1",), ("momentum", "below 1")),
+        (("planner.horizon=0",), ("horizon", "at least 1")),
+        (("planner.context_frames=9",), ("planner.context_frames", "at most 4")),
+        (("planner.optimizer.momentum=1",), ("momentum", "below 1")),
         (("task.max_steps=0",), ("task.max_steps",)),
         (("threads=-1",), ("threads", "0 or more")),
         (("device=abacus",), ("abacus",)),
@@ -158,8 +160,8 @@ def test_picture_with_a_foreign_state(plan, goal_png, tmp_path):
         (("task.max_steps=100001",), ("task.max_steps", "1 to 100000")),
         (("threads=100000",), ("threads", "at most 1024")),
         (("device=meta",), ("meta", "auto, cpu or cuda")),
-        (("planner.samples=99999999999999999999999",), ("samples", "2 to 100000")),
-        (("planner.init_std=inf", "planner.min_std=0"), ("init_std", "finite")),
+        (("planner.optimizer.samples=99999999999999999999999",), ("samples", "2 to 100000")),
+        (("planner.optimizer.init_std=inf", "planner.optimizer.min_std=0"), ("init_std", "finite")),
         (("planner.max_novelty=-1",), ("max_novelty", "above 0")),
         (("planner.energy.action_cost=-1",), ("planner.energy.action_cost", "0 to 1e+09")),
         (("planner.energy.action_cost=inf",), ("planner.energy.action_cost", "0 to 1e+09")),

@@ -19,6 +19,8 @@ from jepa_robot.errors import ConfigError
 from jepa_robot.evaluation.recipe import Recipe
 from jepa_robot.evaluation.tasks import Task
 
+QUICK = ("planner.optimizer.samples=8", "planner.optimizer.elites=4", "planner.optimizer.iterations=1")
+
 
 def test_another_camera_sees_the_same_motions(call):
     assert call("collect", *options("first.h5", 2))[0] == 0
@@ -109,7 +111,7 @@ def test_a_checkpoint_of_another_camera_is_refused(call, tiny_checkpoint, checkp
     assert_refused(call("plan", "--goal", goal_png, "--checkpoint", tiny_checkpoint, "--camera", "top"), "cameras")
     with Task("panda_reach", camera="top") as task:
         model = checkpoint_for(task.contract)
-    quick = ("--max-steps", 2, "planner.samples=8", "planner.elites=4", "planner.iterations=1")
+    quick = ("--max-steps", 2, *QUICK)
     arguments = ("--episodes", 1, "--checkpoint", model, "--camera", "top", "--json", *quick)
     code, out, err = call("evaluate", *arguments)
     assert code == 0 and json.loads(out)["planner"]["episodes"] == 1, err
@@ -119,7 +121,7 @@ def test_a_checkpoint_of_another_camera_is_refused(call, tiny_checkpoint, checkp
 def test_a_checkpoint_of_other_options_is_refused(call, checkpoint_for):
     with Task("push_t", options={"action": "relative"}) as task:
         model = checkpoint_for(task.contract)
-    quick = ("--max-steps", 2, "planner.samples=8", "planner.elites=4", "planner.iterations=1", "--episodes", 1)
+    quick = ("--max-steps", 2, *QUICK, "--episodes", 1)
     chosen = ("--task", "push_t", "--checkpoint", model, *quick)
     assert_refused(call("evaluate", *chosen), "actions")
     for given in (["--task-option", "action=relative"], ["task.options.action=relative"]):

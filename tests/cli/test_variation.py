@@ -14,7 +14,7 @@ from command_line import assert_refused
 from jepa_robot.evaluation import policies
 from jepa_robot.evaluation.goal_picture import GoalPicture
 
-QUICK = ("--max-steps", 2, "planner.samples=8", "planner.elites=4", "planner.iterations=1")
+QUICK = ("--max-steps", 2, "planner.optimizer.samples=8", "planner.optimizer.elites=4", "planner.optimizer.iterations=1")
 ANY = "planner.max_novelty=inf"
 
 

@@ -3,6 +3,7 @@ import math
 import numpy as np
 import pytest
 
+from jepa_robot.evaluation.correlation import rank_correlation
 from jepa_robot.evaluation.episodes import Decision, EpisodeResult, Goal, Step
 from jepa_robot.evaluation.statistics import percentiles, row, summary, wilson_interval
 
@@ -51,3 +52,20 @@ def test_row():
     assert found["steps"] == 2 and found["steps_to_success"] == 1 and found["final_energy"] is None
     assert (found["start_distance_m"], found["final_distance_m"], found["closest_m"]) == (0.3, 0.02, 0.01)
     assert found["latency_ms_p50"] == pytest.approx(100)
+
+
+def test_rank_correlation_against_the_formula():
+    """Without ties it is 1 - 6 sum(d^2) / (n (n^2 - 1)), d the differences of ranks."""
+    rng = np.random.default_rng(0)
+    energies, distances = rng.normal(size=9), rng.normal(size=9)
+    ranks = [[sorted(values).index(v) for v in values] for values in (list(energies), list(distances))]
+    expected = 1 - 6 * sum((a - b) ** 2 for a, b in zip(*ranks)) / (9 * 80)
+    assert rank_correlation(energies, distances) == pytest.approx(expected)
+    assert rank_correlation(np.exp(distances), distances) == pytest.approx(1)
+
+
+def test_rank_correlation_of_what_can_be_compared():
+    assert rank_correlation([3.0, math.nan, 2.0, 1.0, 9.0], [1.0, 5.0, 2.0, 3.0, math.inf]) == pytest.approx(-1)
+    assert rank_correlation([1.0, 2.0], [1.0, 2.0]) is None
+    assert rank_correlation([1.0, 1.0, 1.0], [1.0, 2.0, 3.0]) is None
+    assert rank_correlation([], []) is None

@@ -82,8 +82,9 @@ def test_frame_by_frame_with_a_cache_equals_the_whole_sequence(predictor):
     latents, actions, states = (x[:1] for x in inputs(frames=4))
     caches = predictor.cache(latents[:, :2], actions[:, :2], states[:, :2])
     for t in (2, 3):
-        last, caches = predictor.extend(latents[:, t], actions[:, t], states[:, t], caches, t)
-    torch.testing.assert_close(last, predictor(latents, actions, states)[:, 3], atol=1e-5, rtol=0)
+        moment = (part[:, t : t + 1] for part in (latents, actions, states))
+        last, caches = predictor.extend(*moment, caches, t)
+    torch.testing.assert_close(last, predictor(latents, actions, states)[:, 3:], atol=1e-5, rtol=0)
 
 
 def test_unknown_conditioning_is_refused():

@@ -131,9 +131,9 @@ def test_a_world_model_on_it_is_saved_and_plans_the_same(kind, contract, config,
     def energies(model):
         latents = model.encode(frames)
         context = model.context(latents, torch.zeros(1, 1, 3), torch.zeros(1, 0, 2))
-        return model.metric(model.rollout(context, torch.full((3, 2, 2), 0.02)))
+        return model.metric(model.rollout(context, torch.full((1, 3, 2, 2), 0.02)))
 
-    assert energies(model).shape == (3, 2, 2)
+    assert energies(model).shape == (1, 3, 2, 2)
     torch.testing.assert_close(energies(again), energies(model))
     encoder, header = load_encoder(path)
     assert encoder.config == sizes == encoder_config(header["model"]["encoder"])

@@ -1,4 +1,4 @@
-"""Rollouts with cached keys and values against the plain forward pass, and the contract inside the model."""
+"""The contract inside the model, its statistics and its metric; see test_rollout for rollouts."""
 
 import dataclasses
 
@@ -9,14 +9,6 @@ from jepa_robot.errors import ConfigError, ContractError
 from jepa_robot.models.standardise import Standardise
 from jepa_robot.models.world_model import WorldModel
 
-CANDIDATES, HORIZON = 5, 3
-POSE = torch.tensor([0.5, -0.2, 0.7, 0.1, -1.0, 2.0])  # of a camera
-VARIANTS = [
-    {"predicts": "latents"}, {"conditioning": "adaln"}, {"conditioning": "adaln", "predicts": "latents"},
-    {"extrinsics": True}, {"extrinsics": True, "conditioning": "adaln"}, {"tiled_rope": True},
-]
-
-
 def layer_norm(x):
     return (x - x.mean(-1, keepdim=True)) / (x.var(-1, keepdim=True, correction=0) + 1e-5).sqrt()
 
@@ -24,8 +16,7 @@ def layer_norm(x):
 def slow_prediction(model, latents, actions, states):
     """Latents [1, T, N, D], normalised actions and states -> next latents: a standardised change is added."""
     mean, std = model.standardise.mean, model.standardise.variance.clamp_min(0.02**2).sqrt()
-    poses = POSE.expand(1, latents.shape[1], 6) if model.config.predictor.extrinsics else None
-    output = model.predictor((latents - mean) / std, actions, states, poses)
+    output = model.predictor((latents - mean) / std, actions, states)
     return layer_norm((latents if model.config.predictor.predicts == "change" else mean) + std * output)
 
 
@@ -38,113 +29,11 @@ def past(model, frames, seed=0):
     return latents, states, actions
 
 
-def plans(seed=1, candidates=CANDIDATES, horizon=HORIZON):
-    """[S, H, A]; the first candidate drives both states into their bounds."""
-    generator = torch.Generator().manual_seed(seed)
-    actions = (torch.rand(candidates, horizon, 2, generator=generator) - 0.5) * torch.tensor([0.1, 0.5])
-    actions[0] = torch.tensor([0.3, 0.8])
-    return actions
-
-
-def slow_rollout(model, latents, states, actions, plan):
-    """One candidate [H, A]: the whole sequence through `forward` at every step, everything written out."""
-    contract = model.contract
-
-    def normalised(values, dims):
-        return torch.stack([(values[..., i] - d.mean) / d.std for i, d in enumerate(dims)], dim=-1)
-
-    names = [d.name for d in contract.states]
-    predicted = []
-    for h in range(len(plan)):
-        actions = torch.cat([actions, plan[None, None, h]], dim=1)
-        following = slow_prediction(
-            model, latents, normalised(actions, contract.actions), normalised(states, contract.states)
-        )[:, -1:]
-        latents = torch.cat([latents, following], dim=1)
-        predicted.append(following[0, 0])
-        state = states[0, -1].clone()
-        for a, dim in enumerate(contract.actions):
-            p = names.index(dim.integrates)
-            state[p] += plan[h, a]
-        for p, dim in enumerate(contract.states):
-            state[p] = min(max(float(state[p]), dim.low), dim.high)
-        states = torch.cat([states, state[None, None]], dim=1)
-    return torch.stack(predicted)
-
-
-@pytest.mark.parametrize("frames", [1, 2, 3])
-@torch.no_grad()
-def test_cached_rollout_equals_uncached(model, frames):
-    latents, states, actions = past(model, frames)
-    candidates = plans()
-    rolled = model.rollout(model.context(latents, states, actions), candidates)
-    assert rolled.shape == (CANDIDATES, HORIZON, 4, 12)
-    for s in range(CANDIDATES):
-        slow = slow_rollout(model, latents, states, actions, candidates[s])
-        assert (rolled[s] - slow).abs().max() < 1e-5
-
-
-@pytest.mark.parametrize("variant", VARIANTS, ids=str)
-@torch.no_grad()
-def test_cached_rollouts_of_every_variant_equal_uncached(contract, config, scrambled, variant):
-    predictor = dataclasses.replace(config.predictor, **variant)
-    model = scrambled(WorldModel(contract, dataclasses.replace(config, predictor=predictor)))
-    latents, states, actions = past(model, 2)
-    candidates = plans()
-    context = model.context(latents, states, actions, POSE[None] if predictor.extrinsics else None)
-    rolled = model.rollout(context, candidates)
-    for s in range(CANDIDATES):
-        assert (rolled[s] - slow_rollout(model, latents, states, actions, candidates[s])).abs().max() < 1e-5
-
-
 @torch.no_grad()
 def test_a_model_without_a_metric_head_says_where_to_plan(contract, config):
     model = WorldModel(contract, dataclasses.replace(config, metric=None))
     with pytest.raises(ConfigError, match="no metric space.*planner.energy.space=latent"):
         model.metric(torch.zeros(4, 12))
-
-
-@torch.no_grad()
-def test_candidates_do_not_see_each_other_and_leave_the_context_alone(model):
-    context = model.context(*past(model, 2))
-    candidates = plans()
-    together = model.rollout(context, candidates)
-    for s in range(CANDIDATES):
-        torch.testing.assert_close(model.rollout(context, candidates[s : s + 1])[0], together[s], atol=1e-5, rtol=0)
-    assert torch.equal(model.rollout(context, candidates), together)
-
-
-@torch.no_grad()
-def test_an_action_reaches_its_own_and_later_predictions_only(model):
-    context = model.context(*past(model, 2))
-    candidates = plans()
-    before = model.rollout(context, candidates)
-    for h in range(HORIZON):
-        changed = candidates.clone()
-        changed[:, h] = -changed[:, h]
-        change = (model.rollout(context, changed) - before).abs().amax(dim=(0, 2, 3))
-        assert (change[:h] == 0).all() and change[h:].min() > 1e-3
-
-
-@torch.no_grad()
-def test_the_past_matters(model):
-    latents, states, actions = past(model, 3)
-    before = model.rollout(model.context(latents, states, actions), plans())
-    for other in (
-        (latents.flip(1)[:, :2], states, actions),
-        (latents, states + torch.tensor([0.1, 0, 0]), actions),
-        (latents, states, -actions),
-    ):
-        changed = (torch.cat([other[0][:, :2], latents[:, 2:]], dim=1), *other[1:])
-        assert (model.rollout(model.context(*changed), plans()) - before).abs().max() > 1e-3
-
-
-@torch.no_grad()
-def test_context_and_horizon_longer_than_trained_are_refused(model):
-    context = model.context(*past(model, 3))
-    model.rollout(context, plans(horizon=4))
-    with pytest.raises(ValueError, match="up to 6"):
-        model.rollout(context, plans(horizon=5))
 
 
 def test_state_advances_by_the_contract_and_stays_inside_its_bounds(model):
@@ -153,8 +42,11 @@ def test_state_advances_by_the_contract_and_stays_inside_its_bounds(model):
     torch.testing.assert_close(model.advance(state, action), expected)
 
 
+@pytest.mark.parametrize("predicts", ["change", "latents"])
 @torch.no_grad()
-def test_predict_takes_physical_units(model):
+def test_predict_takes_physical_units(contract, config, scrambled, predicts):
+    predictor = dataclasses.replace(config.predictor, predicts=predicts)
+    model = scrambled(WorldModel(contract, dataclasses.replace(config, predictor=predictor)))
     latents, states, actions = past(model, 4)
     normalised_actions = (actions - torch.tensor([0.01, -0.02])) / torch.tensor([0.02, 0.1])
     normalised_states = (states - torch.tensor([0.02, 0.3, 0.5])) / torch.tensor([0.1, 0.5, 0.3])

@@ -51,10 +51,16 @@ class PointModel:
 
     def context(self, latents: torch.Tensor, states: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
         self.contexts.append((latents, states, actions))
-        return latents[0, -1]
+        return latents[:, None, None, -1]
 
     def rollout(self, context: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
-        return (context + actions.cumsum(1)[:, :, None]).clamp(0, 1)
+        return (context + actions.cumsum(2)[..., None, :]).clamp(0, 1)
+
+    def candidates_at_once(self, horizon: int) -> int:
+        return 0
+
+    def advance(self, states: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
+        return (states + actions).clamp(0, 1)
 
     def novelty(self, latents: torch.Tensor) -> torch.Tensor:
         return torch.ones(latents.shape[:-2])
@@ -89,6 +95,5 @@ def settings() -> PlannerSettings:
     # The toy's metric space is not scaled by the error of a trained model: no tolerance or cost fits it.
     arrival = dataclasses.replace(shipped.arrival, tolerance=None)
     energy = dataclasses.replace(shipped.energy, action_cost=0.0)
-    return dataclasses.replace(
-        shipped, samples=64, iterations=4, elites=8, horizon=3, keep_elites=3, arrival=arrival, energy=energy
-    )
+    optimizer = {**shipped.optimizer, "samples": 64, "iterations": 4, "elites": 8, "keep_elites": 3}
+    return dataclasses.replace(shipped, optimizer=optimizer, horizon=3, arrival=arrival, energy=energy)

@@ -241,6 +241,6 @@ def test_on_a_real_model_the_rollout_is_the_cached_one(world_model, dynamics):
         first = model.predict(latents[:, :2], actions[:, :2], states[:, :2])[:, 1]
         rolled = rollout_from(model, latents, actions, states, 1, first, 2)
         context = model.context(latents[:, :2], states[:, :2], actions[:, :1])
-        planned = model.rollout(context, actions[:, 1:])
+        planned = model.rollout(context, actions[:, None, 1:])[:, 0]
     torch.testing.assert_close(planned[:, 0], first, atol=1e-5, rtol=0)
     torch.testing.assert_close(planned[:, 1:], rolled, atol=1e-5, rtol=0)

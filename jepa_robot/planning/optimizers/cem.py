@@ -1,154 +1,173 @@
 """The cross-entropy method.
 
 P.-T. de Boer, D. Kroese, S. Mannor, R. Rubinstein: A Tutorial on the Cross-Entropy Method, Annals of
-Operations Research 134, 2005. Keeping elites, trying the mean and shifting the previous solution
-are from C. Pinneri et al.: Sample-efficient Cross-Entropy Method for Real-time Planning (iCEM), CoRL 2020.
+Operations Research 134, 2005. Keeping elites and trying the mean are from C. Pinneri et al.: Sample-efficient
+Cross-Entropy Method for Real-time Planning (iCEM), CoRL 2020.
 
-One iteration i, for S samples of H actions in the box [low, high], K elites and momentum m:
+One iteration i, for S samples, K elites, momenta m and n, and the projection P on the possible plans:
 
-    x_s    = clip(mu_i + sigma_i * eps_s, low, high),   eps_s ~ N(0, I)       s = 1..S
+    x_s    = P(mu_i + max(sigma_i, sigma_min) * eps_s),   eps_s ~ N(0, I)       s = 1..S
     E      = the K samples of lowest energy
     mu'    = m mu_i    + (1 - m) mean(E)
-    sigma' = max(m sigma_i + (1 - m) std(E), sigma_min)
+    sigma' = n sigma_i + (1 - n) std(E)
 
 Samples are clipped rather than drawn from a truncated normal: far from the goal the best action lies
-on the bound, and clipping samples the bound itself. mu stays inside because the box is convex.
+on the bound, and clipping samples the bound itself.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from jepa_robot.errors import ConfigError, PlanningError
-
-MAX_SAMPLES = 100_000
+from jepa_robot.planning.actions import ActionSpace
+from jepa_robot.planning.optimizers.base import (
+    MAX_SAMPLES,
+    average,
+    better,
+    check,
+    deviations,
+    finite,
+    fit,
+    noise,
+    start,
+    take,
+)
 
 
 @dataclass(frozen=True)
 class CEMState:
-    """Search distribution and best finds so far.
+    """Search distributions and best finds so far.
 
     Attributes:
-        mean: [H, A].
-        std: [H, A].
-        kept: [keep, H, A], elites that compete again in the next iteration (empty at first).
-        best: [H, A], the best candidate told so far; the mean before the first `tell`.
-        best_energy: its energy; infinite before the first `tell`.
-        generator: source of eps.
+        mean, std: [E, B, A].
+        mean_energy: [E], the mean energy of the elites that made the mean.
+        kept: [E, keep, B, A], elites that compete again in the next iteration (at first what the warm start adds).
+        best, best_energy: the best candidates told so far [E, B, A] and their energies [E]; before the first
+            `tell` the mean, and infinity.
+        iteration: i, how often `tell` was called.
+        generators: sources of eps.
     """
 
     mean: Tensor
     std: Tensor
+    mean_energy: Tensor
     kept: Tensor
     best: Tensor
-    best_energy: float
-    generator: torch.Generator
+    best_energy: Tensor
+    iteration: int
+    generators: Sequence[torch.Generator]
 
 
 class CEM:
-    """Cross-entropy method over action sequences [H, A] in a box.
+    """Cross-entropy method.
 
     Args:
-        low, high: bounds [A], physical units; their device and dtype are the search's.
-        horizon: H.
+        space: the possible plans.
         samples: S, candidates an iteration (the mean and the kept elites among them).
         elites: K.
-        momentum: m in [0, 1): how much of the old mean and standard deviation stays.
+        momentum: m in [0, 1): how much of the old mean stays.
+        momentum_std: n in [0, 1): and of the old standard deviation; None: as much.
         init_std, min_std: standard deviation at the start and at least, as fractions of half the
             distance between the bounds.
-        keep_elites: number of elites that compete again in the next iteration.
+        keep_elites: number of elites that compete again in the next iteration, and in the first of the next search.
+        answer: the ``best`` candidate of all, or the ``mean`` of the last distribution, as published.
     """
+
+    uses_gradients = False
 
     def __init__(
         self,
-        low: Tensor,
-        high: Tensor,
-        horizon: int,
+        space: ActionSpace,
         samples: int,
         elites: int,
         momentum: float,
         init_std: float,
         min_std: float,
         keep_elites: int,
+        momentum_std: float | None = None,
+        answer: str = "best",
     ):
-        for name, value, right, expected in (
-            ("horizon", horizon, horizon >= 1, "at least 1"),
+        momentum_std = momentum if momentum_std is None else momentum_std
+        check(
+            "planner.optimizer",
             ("samples", samples, 2 <= samples <= MAX_SAMPLES, f"2 to {MAX_SAMPLES}"),
             ("elites", elites, 1 <= elites <= samples, f"1 to samples ({samples})"),
             ("momentum", momentum, 0 <= momentum < 1, "at least 0 and below 1"),
+            ("momentum_std", momentum_std, 0 <= momentum_std < 1, "at least 0 and below 1"),
             ("init_std", init_std, 0 < init_std < float("inf"), "above 0, and finite"),
             ("min_std", min_std, 0 <= min_std <= init_std, f"0 to init_std ({init_std})"),
-            ("keep_elites", keep_elites, 0 <= keep_elites <= min(elites, samples - 2), "0 to elites"),
-        ):
-            if not right:
-                raise ConfigError(f"{name} is {value}", where="planner", expected=expected)
-        if low.shape != high.shape or low.ndim != 1 or not bool((low < high).all()):
-            raise ConfigError(f"action bounds are {low.tolist()} and {high.tolist()}", expected="low < high, both [A]")
-        self.low, self.high = low, high
-        self.horizon, self.samples, self.elites = horizon, samples, elites
-        self.momentum, self.keep_elites = momentum, keep_elites
-        half = (high - low) / 2
-        self.init_std = (init_std * half).expand(horizon, -1)  # [H, A]
-        self.min_std = (min_std * half).expand(horizon, -1)  # [H, A]
+            ("keep_elites", keep_elites, 0 <= keep_elites <= min(elites, samples - 2), "0 to elites and samples - 2"),
+            ("answer", answer, answer in ("best", "mean"), "best or mean"),
+        )
+        self.space, self.samples, self.elites, self.keep_elites = space, samples, elites, keep_elites
+        self.momentum, self.momentum_std, self.answer = momentum, momentum_std, answer
+        self.init_std, self.min_std = deviations(space, init_std, min_std)  # [B, A]
 
-    def init(self, generator: torch.Generator, warm_start: Tensor | None = None) -> CEMState:
-        """Start at the middle of the bounds, or at ``warm_start`` [H, A] clipped into them."""
-        if warm_start is None:
-            mean = ((self.low + self.high) / 2).repeat(self.horizon, 1)
-        else:
-            mean = warm_start.to(self.low).clamp(self.low, self.high)
-        empty = mean.new_empty(0, *mean.shape)
-        return CEMState(mean, self.init_std, empty, mean, float("inf"), generator)
+    def init(self, generators: Sequence[torch.Generator], warm_start: Tensor | None = None) -> CEMState:
+        """Start at the first plan of the warm start [E, W, B, A]; or in the middle."""
+        plans = start(self.space, len(generators), warm_start)
+        mean, others = plans[:, 0], plans[:, 1 : self.samples - 1]
+        energy = mean.new_full((len(mean),), torch.inf, dtype=torch.float32)
+        return CEMState(mean, self.init_std.expand_as(mean), energy, others, mean, energy, 0, generators)
+
+    def wants_gradients(self, state: CEMState) -> bool:
+        """Never."""
+        return False
 
     def ask(self, state: CEMState) -> Tensor:
-        """Candidates [S, H, A]: the mean, the kept elites, and fresh samples."""
-        fresh = self.samples - 1 - len(state.kept)
-        eps = torch.randn(
-            (fresh, *state.mean.shape), generator=state.generator, device=self.low.device, dtype=self.low.dtype
-        )
-        samples = (state.mean + state.std * eps).clamp(self.low, self.high)
-        return torch.cat((state.mean[None], state.kept, samples))
+        """Candidates [E, S, B, A]: the mean, the kept elites, and fresh samples."""
+        eps = self._eps(state, self._count(state) - 1 - state.kept.shape[1])
+        samples = state.mean[:, None] + torch.maximum(state.std, self.min_std)[:, None] * eps
+        return self.space.project(torch.cat((state.mean[:, None], state.kept, samples), 1))
 
-    def tell(self, state: CEMState, actions: Tensor, energies: Tensor) -> CEMState:
-        """Move towards the elites of candidates [S, H, A] with energies [S].
+    def tell(
+        self, state: CEMState, plans: Tensor, energies: Tensor, gradients: Tensor | None = None
+    ) -> CEMState:
+        """Move towards the elites of candidates [E, S, B, A] with energies [E, S].
 
-        A candidate whose energy is not a number is never an elite.
-
-        Raises:
-            PlanningError: no candidate has a finite energy.
+        A candidate whose energy is not a number is an elite only where there are too few others, and weighs nothing.
         """
-        energies = torch.where(torch.isfinite(energies), energies.float(), torch.inf)
-        lowest, order = energies.topk(min(self.elites, len(energies)), largest=False)
-        order = order[torch.isfinite(lowest)]
-        if len(order) == 0:
-            raise PlanningError(
-                f"all {len(energies)} candidate plans have an energy that is not a finite number",
-                expected="finite energies",
-                mend="check the model's weights and the observation's state",
-            )
-        elites = actions[order]  # [K, H, A], best first
-        m = self.momentum
-        mean = m * state.mean + (1 - m) * elites.mean(0)
-        std = m * state.std + (1 - m) * elites.std(0, correction=0)
-        state = dataclasses.replace(
+        plans, energies = finite(plans, energies, (state.best, state.best_energy))
+        lowest, order = energies.topk(min(self.elites, energies.shape[1]), largest=False)
+        elites = take(plans, order)  # [E, K, B, A], best first
+        usable = torch.isfinite(lowest)
+        weights = usable / usable.sum(1, keepdim=True)
+        mean, std = fit(elites, weights)
+        m, n = self.momentum, self.momentum_std
+        best, best_energy = better((state.best, state.best_energy), plans, energies)
+        return dataclasses.replace(
             state,
-            mean=mean.clamp(self.low, self.high),  # convexity up to rounding
-            std=torch.maximum(std, self.min_std),
-            kept=elites[: self.keep_elites],
+            mean=m * state.mean + (1 - m) * mean,
+            std=n * state.std + (1 - n) * std,
+            mean_energy=average(lowest, weights),
+            kept=torch.where(usable[..., None, None], elites, elites[:, :1])[:, : self.keep_elites],
+            best=best,
+            best_energy=best_energy,
+            iteration=state.iteration + 1,
         )
-        energy = float(lowest[0])
-        if energy < state.best_energy:
-            state = dataclasses.replace(state, best=elites[0], best_energy=energy)
-        return state
 
-    def best(self, state: CEMState) -> tuple[Tensor, float]:
-        """The best candidate [H, A] told so far and its energy."""
+    def best(self, state: CEMState) -> tuple[Tensor, Tensor]:
+        """The best candidates [E, B, A] told so far and their energies [E]; or the means and what made them had."""
+        if self.answer == "mean":
+            return self.space.project(state.mean), state.mean_energy
         return state.best, state.best_energy
 
     def spread(self, state: CEMState) -> Tensor:
-        """Standard deviation of the search distribution, [H, A]."""
+        """Standard deviations of the search distributions, [E, B, A]."""
         return state.std
+
+    def carry(self, state: CEMState) -> Tensor:
+        """The answer and the kept elites, [E, W, B, A]."""
+        known = 1 if self.answer == "best" else 0  # the best is the first of those kept
+        return torch.cat((self.best(state)[0][:, None], state.kept[:, known:]), 1)
+
+    def _count(self, state: CEMState) -> int:
+        return self.samples
+
+    def _eps(self, state: CEMState, count: int) -> Tensor:
+        return noise(state.generators, count, state.mean)

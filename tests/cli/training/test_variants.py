@@ -36,8 +36,8 @@ def test_every_variant_trains_and_rolls_out(call, data, encoder, tmp_path, varia
     width = 24 if "pooling.kind=linear" in variant else 12
     frames = torch.randint(256, (1, 1, 16, 16, 3), dtype=torch.uint8)
     context = model.context(model.encode(frames), torch.full((1, 1, 2), 0.5), torch.zeros(1, 0, 2))
-    rolled = model.rollout(context, torch.zeros(3, 2, 2))
-    assert rolled.shape == (3, 2, 1 if is_pooled else 16, width) and torch.isfinite(rolled).all()
+    rolled = model.rollout(context, torch.zeros(1, 3, 2, 2))
+    assert rolled.shape == (1, 3, 2, 1 if is_pooled else 16, width) and torch.isfinite(rolled).all()
 
 
 def test_a_new_encoder_is_trained_with_its_dynamics_alone(call, data, tmp_path):

@@ -13,7 +13,7 @@ import pytest
 from jepa_robot.cli.main import cli, run
 from jepa_robot.spec import Contract
 
-QUICK = ["planner.samples=8", "planner.elites=4", "planner.iterations=1"]
+QUICK = ["planner.optimizer.samples=8", "planner.optimizer.elites=4", "planner.optimizer.iterations=1"]
 TO_THE_END = ["planner.arrival.patience=1000", "planner.arrival.tolerance=0"]
 
 
