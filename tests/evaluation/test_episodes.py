@@ -109,7 +109,7 @@ def test_ceiling_s_kinematics_follow_the_simulator(task, pair):
     policy = TrueStatePolicy(task.contract, default_settings())
     actions = torch.tensor([[[0.03, -0.02, 0.04, 0.1], [-0.05, 0.01, 0.0, 0.0]]])
     task.env.reset(options={"state": pair[0], "goal_state": pair[1].state})
-    predicted = policy._rollout(torch.from_numpy(task.env.observe()["proprio"]), actions)
+    predicted = policy._rollout(torch.from_numpy(task.env.observe()["proprio"])[None], actions[None]).features[0]
     for h in range(2):
         task.env.step(actions[0, h].numpy())
         assert np.allclose(predicted[0, h].numpy(), task.env.observe()["proprio"][:3], atol=0.01)

@@ -5,7 +5,6 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from jepa_robot.models.ac_predictor import ActionConditionedPredictor, PredictorConfig
-from jepa_robot.models.attention import Cache
 from jepa_robot.models.encoder import EncoderConfig, VideoEncoder
 from jepa_robot.models.masked_predictor import MaskedPredictorConfig
 from jepa_robot.models.metric_head import MetricConfig
@@ -70,8 +69,8 @@ def test_an_encoder_s_arithmetic(size):
 def test_a_predictor_s_arithmetic(conditioning):
     size, encoder = PredictorConfig(20, 2, 2, 4, 3.0, conditioning), EncoderConfig(32, 8, 24, 1, 2)
     predictor = ActionConditionedPredictor(size, 24, 4, action_dims=3, state_dims=5)
-    inputs = (torch.zeros(1, 16, 24), torch.zeros(1, 3), torch.zeros(1, 5))
-    found = counted(lambda: predictor.extend(*inputs, [Cache() for _ in predictor.blocks], 0))
+    inputs = (torch.zeros(1, 1, 16, 24), torch.zeros(1, 1, 3), torch.zeros(1, 1, 5))
+    found = counted(lambda: predictor(*inputs))
     assert predictor_flops(size, encoder, 3, 5) == found
 
 
