@@ -39,6 +39,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=60, help="actions of each; default: %(default)s")
     parser.add_argument("--minutes", type=float, default=5, help="of every training stage; default: %(default)s")
     parser.add_argument("--evaluate", type=int, default=50, help="start/goal pairs; default: %(default)s")
+    parser.add_argument("--ends", nargs="*", default=ENDS, choices=ENDS, help="last phases; default: %(default)s")
     parser.add_argument("--jobs", type=int, default=2, help="runs side by side, a thread each; default: %(default)s")
     parser.add_argument("--table", action="store_true", help="only print what is there")
     options = parser.parse_args()
@@ -98,7 +99,8 @@ def cell(options: argparse.Namespace, steps: dict[str, int], scene: str, objecti
     if not encoder.exists():
         run("pretrain", f"train={objective}", f"train.steps={steps[objective]}", f"out={encoder.parent}", *shared)
     told(folder, "probe pretrain", encoder, f"--data={data}", f"--seed={seed}")
-    for end in ENDS if scene in PLANNED else ():
+    ends = [end for end in options.ends if scene in PLANNED]
+    for end in ends:
         model = folder / end / "world_model.safetensors"
         if not model.exists():
             run("train", f"train={end}", f"train.steps={steps[end]}", f"encoder={encoder}", f"out={model.parent}", *shared)
@@ -106,7 +108,7 @@ def cell(options: argparse.Namespace, steps: dict[str, int], scene: str, objecti
             folder, f"evaluate {end}", f"--task={scene}", f"--checkpoint={model}", f"--episodes={options.evaluate}",
             f"--seed={seed}", "planner.max_novelty=inf",
         )
-    if scene in PLANNED:
+    if "joint" in ends:
         told(folder, "probe joint", folder / "joint" / "world_model.safetensors", f"--data={data}", f"--seed={seed}")
 
 

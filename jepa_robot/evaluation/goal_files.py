@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 
-from jepa_robot.data.sources.video import VideoFile
 from jepa_robot.errors import GoalError
 from jepa_robot.evaluation.goal_picture import GoalPicture
 from jepa_robot.planning.goal_latents import EncodingModel, load_goal_latents
@@ -86,6 +85,8 @@ def video_goals(path: Path, count: int, contract: Contract) -> list[GoalPicture]
         GoalError: the video has fewer frames, or their size is not the camera's.
         DataError: it is damaged.
     """
+    from jepa_robot.data.sources.video import VideoFile  # loads PyAV and HDF5
+
     if count < 1:
         raise GoalError(f"{count} frames are to be taken", where=path, expected="at least 1")
     with VideoFile(path) as video:

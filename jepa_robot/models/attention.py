@@ -204,8 +204,11 @@ def initialise(module: nn.Module) -> None:
     """Truncated-normal linear weights, zero biases, and residual outputs scaled by depth (V-JEPA).
 
     V-JEPA's standard deviation of 0.02 belongs to 1024 inputs. A narrow network with it starts with next to
-    nothing passing through its attention, and takes thousands of steps to notice an action token.
+    nothing passing through its attention, and takes thousands of steps to notice an action token. Weights that are
+    still to be loaded (on the meta device) are left alone.
     """
+    if any(parameter.is_meta for parameter in module.parameters()):
+        return
     for layer in module.modules():
         if isinstance(layer, nn.Linear):
             std = 0.02 * (1024 / layer.in_features) ** 0.5

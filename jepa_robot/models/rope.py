@@ -98,4 +98,5 @@ def _turn(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 def grid_positions(frames: int, rows: int, columns: int) -> Tensor:
     """float [frames * rows * columns, 3]: (time, row, column) of patch tokens in row-major order."""
     axes = [torch.arange(n, dtype=torch.float32) for n in (frames, rows, columns)]
-    return torch.cartesian_prod(*axes).reshape(-1, 3)
+    # Not torch.cartesian_prod or stack: on the meta device those load torch's compiler, which takes a second.
+    return torch.cat([axis.reshape(-1, 1) for axis in torch.meshgrid(*axes, indexing="ij")], dim=1)
