@@ -83,10 +83,17 @@ def pictures(task: str, count: int, seed: int) -> list[Observation]:
 @contextlib.contextmanager
 def load_on_the_other_core() -> Iterator[None]:
     """A process that multiplies matrices without a pause."""
-    work = "import numpy as np\na = np.random.rand(300, 300)\nwhile True: a = np.tanh(a @ a)"
-    process = subprocess.Popen([sys.executable, "-c", work], env={"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"})
+    work = """
+import numpy as np
+a = np.random.rand(300, 300)
+print("ready", flush=True)
+while True:
+    a = np.tanh(a @ a)
+"""
+    one_thread = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    process = subprocess.Popen([sys.executable, "-c", work], env=one_thread, stdout=subprocess.PIPE)
     try:
-        time.sleep(1)
+        process.stdout.readline()
         yield
     finally:
         process.kill()

@@ -13,7 +13,7 @@ import click
 from tqdm import tqdm
 
 from jepa_robot.cli.options import SEED, Option, json_option, planning_options
-from jepa_robot.errors import ConfigError, NoveltyError
+from jepa_robot.errors import ConfigError
 from jepa_robot.files import atomic_folder, atomic_path, require_free
 
 if TYPE_CHECKING:
@@ -96,9 +96,8 @@ def command(
 
 def _run(setup: Setup, episodes: int, seed: int, keep_failures: bool) -> Results:
     """All policies on the same episodes; pictures are only kept of the planner's failures, if at all."""
-    from jepa_robot.evaluation.episodes import Goal, refused_episode, run_episode
+    from jepa_robot.evaluation.episodes import attempt, drawn_episode
     from jepa_robot.evaluation.policies import PlannerPolicy, RandomPolicy, ceiling
-    from jepa_robot.evaluation.starts import start_and_goal
     from jepa_robot.evaluation.tasks import episode_seed
 
     task = setup.task
@@ -112,13 +111,9 @@ def _run(setup: Setup, episodes: int, seed: int, keep_failures: bool) -> Results
     with tqdm(total=episodes, unit="episode", disable=not sys.stderr.isatty()) as bar:
         for i in range(episodes):
             number = episode_seed(seed, i)
-            start, goal_state = start_and_goal(task.env, number)
-            goal = Goal(task.env.render_goal(goal_state), goal_state)
+            start, goal = drawn_episode(task, number)
             for name, policy in policies.items():
-                try:
-                    result = run_episode(task, policy, start, goal, setup.max_steps, number)
-                except NoveltyError:
-                    result = refused_episode(task, start, goal, number)
+                result = attempt(task, policy, start, goal, setup.max_steps, number)
                 keep = keep_failures and name == "planner" and not result.success
                 results[name].append(result if keep else result.without_images())
             reached = sum(bool(r.success) for r in results["planner"])

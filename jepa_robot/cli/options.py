@@ -45,13 +45,7 @@ def _parse_options(context: click.Context, parameter: click.Parameter, texts: tu
     Raises:
         ConfigError: one is not of that form, or is there twice.
     """
-    options: dict[str, Option] = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not equals or not name.isidentifier() or name in options:
-            raise ConfigError(f"{text!r} is no option", where="--task-option", expected="NAME=VALUE, each name once")
-        options[name] = _plain(value)
-    return options
+    return {name: _plain(value) for name, value in _named(parameter, texts, "NAME=VALUE")}
 
 
 def parse_numbers(context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]) -> dict[str, float]:
@@ -61,16 +55,33 @@ def parse_numbers(context: click.Context, parameter: click.Parameter, texts: tup
         ConfigError: one is not of that form, or is there twice.
     """
     numbers: dict[str, float] = {}
+    for name, value in _named(parameter, texts, form := "NAME=NUMBER"):
+        try:
+            numbers[name] = float(value)
+        except ValueError:
+            numbers[name] = math.nan
+        if not math.isfinite(numbers[name]):
+            raise _not_of_form(parameter, f"{name}={value}", form)
+    return numbers
+
+
+def _named(parameter: click.Parameter, texts: tuple[str, ...], form: str) -> list[tuple[str, str]]:
+    """Names and values of ``NAME=VALUE``.
+
+    Raises:
+        ConfigError: one is not of that form, or is there twice.
+    """
+    named: dict[str, str] = {}
     for text in texts:
         name, equals, value = text.partition("=")
-        try:
-            number = float(value)
-        except ValueError:
-            number = math.nan
-        if not equals or not name or name in numbers or not math.isfinite(number):
-            raise ConfigError(f"is {text!r}", where=parameter.opts[0], expected="NAME=NUMBER, each name once")
-        numbers[name] = number
-    return numbers
+        if not equals or not name or name in named:
+            raise _not_of_form(parameter, text, form)
+        named[name] = value
+    return list(named.items())
+
+
+def _not_of_form(parameter: click.Parameter, text: str, form: str) -> ConfigError:
+    return ConfigError(f"is {text!r}", where=parameter.opts[0], expected=f"{form}, each name once")
 
 
 def _plain(text: str) -> Option:

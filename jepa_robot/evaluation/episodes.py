@@ -9,7 +9,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from jepa_robot.errors import NoveltyError
 from jepa_robot.evaluation.correlation import rank_correlation
+from jepa_robot.evaluation.starts import start_and_goal
 from jepa_robot.evaluation.tasks import Task
 from jepa_robot.planning.types import Observation
 
@@ -178,6 +180,21 @@ class _Stand:
         return Decision(self._action)
 
 
-def refused_episode(task: Task, start: dict[str, Any], goal: Goal, seed: int) -> EpisodeResult:
-    """What becomes of an episode whose policy refuses the goal: it ends where it starts."""
-    return dataclasses.replace(run_episode(task, _Stand(), start, goal, 0, seed), refused=True)
+def drawn_episode(task: Task, seed: int) -> tuple[dict[str, Any], Goal]:
+    """Start state and goal of the episode with this seed, the same in every verb.
+
+    Raises:
+        TaskError: the task cannot make one.
+    """
+    start, state = start_and_goal(task.env, seed)
+    return start, Goal(task.env.render_goal(state), state)
+
+
+def attempt(
+    task: Task, policy: Policy, start: dict[str, Any], goal: Goal, max_steps: int, seed: int
+) -> EpisodeResult:
+    """`run_episode`; one whose policy refuses the goal ends where it starts."""
+    try:
+        return run_episode(task, policy, start, goal, max_steps, seed)
+    except NoveltyError:
+        return dataclasses.replace(run_episode(task, _Stand(), start, goal, 0, seed), refused=True)

@@ -180,9 +180,9 @@ def build_planners(
     """
     settings = settings if settings is not None else default_settings()
     if settings.camera_pose:
-        model.set_camera_pose(settings.camera_pose)
+        _able(model, "set_camera_pose", "planner.camera_pose")(settings.camera_pose)
     if settings.compile:
-        model.compile_rollouts()
+        _able(model, "compile_rollouts", "planner.compile")()
     search = build_search(build_space(model.contract, settings, model.device), settings)
     engine = Engine(model, search, build_energy(model, settings), settings.energy.space, settings.dtype)
     return [
@@ -197,6 +197,13 @@ def build_planners(
         )
         for _ in range(count)
     ]
+
+
+def _able(model: WorldModel, method: str, where: str) -> Callable[..., None]:
+    """What a model can do beyond `WorldModel`."""
+    if not hasattr(model, method):
+        raise ConfigError(f"{type(model).__name__} has no method {method}", where=where, mend="leave this setting out")
+    return getattr(model, method)
 
 
 def _by_index(dims: Sequence[Dim], values: Mapping[str, Any], where: str) -> dict[int, float]:

@@ -104,8 +104,8 @@ class Engine:
         with self.mode(), autocast(self.device, self.dtype):
             return self.model.novelty(latents)
 
-    def energy_now(self, moment: Moment, target: Target) -> Tensor:
-        """Energies [E] of the newest frames, as if they were the outcome of standing still.
+    def energy_now(self, features: Tensor, moment: Moment, target: Target) -> Tensor:
+        """Energies [E] of the newest frames, measured as [E, M], as if they were the outcome of standing still.
 
         Raises:
             PlanningError: one of them is not a finite number.
@@ -113,7 +113,7 @@ class Engine:
         with self.mode(), autocast(self.device, self.dtype):
             latents, states = moment.latents[:, None, -1:], moment.states[:, None, -1:]
             still = moment.previous.new_zeros(len(latents), 1, 1, moment.previous.shape[-1])
-            now = Prediction(self._measure(latents), latents, states, still, moment.previous)
+            now = Prediction(features[:, None, None], latents, states, still, moment.previous)
             self.energy.energy.reset()
             energy = self.energy.energy(now, target)[:, 0].float()
         if not bool(torch.isfinite(energy).all()):

@@ -139,14 +139,14 @@ class Limits:
     near: float = 4.0
 
 
-def warnings(health: Health, limits: Limits) -> list[str]:
-    """Reasons not to trust a plan, a line each.
+def warnings(health: Health, limits: Limits, searched: bool = True) -> list[str]:
+    """Reasons not to trust a plan, a line each; not ``searched``, those that can come up while it is followed.
 
     Left out is what also happens where all is well: first actions on their bounds (the goal is far), a wide spread
     (nothing depends on a dimension), and at the goal, that no plan comes nearer.
     """
     found = []
-    if health.evaluated == 0:
+    if searched and health.evaluated == 0:
         found.append("no candidate was evaluated before the deadline: this is what is left of the last plan")
     if not health.novelty <= limits.novelty:
         found.append(
@@ -163,14 +163,14 @@ def warnings(health: Health, limits: Limits) -> list[str]:
             f"for {surprise.poor_steps} steps the frames were predicted no better than by copying the one before "
             f"(error {surprise.ratio:.1f} times the change): the model or the robot does not do what is expected"
         )
-    judged = health.evaluated and health.feasible and health.energy_now > limits.near
+    judged = searched and health.evaluated and health.feasible and health.energy_now > limits.near
     if judged and not health.energy_predicted < health.energy_now:
         found.append(
             f"no plan comes nearer to the goal than standing still (energy {health.energy_predicted:.4g}, now "
             f"{health.energy_now:.4g})"
         )
     for name, count in health.dropped.items():
-        if count > limits.dropped * health.evaluated:
+        if searched and count > limits.dropped * health.evaluated:
             found.append(f"energy {name!r} is not a finite number for {count} of {health.evaluated} candidates")
     return found
 

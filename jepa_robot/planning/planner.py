@@ -119,21 +119,25 @@ class Planner:
         return plan_together([self], [observation], deadline)[0]
 
     def follow(self, observation: Observation, deadline: float | None = None) -> Plan:
-        """The plan to follow now: a new one every ``execute`` steps, and in between the rest of the last one.
+        """The plan to follow now: a new one every ``execute`` steps and for a new sub-goal, else the last one's rest.
 
         Raises:
             PlanningError: see `plan`.
         """
-        if self._plan is None or self._age >= self.execute:
-            return self.plan(observation, deadline)
         begun = self.engine.clock()
         (noticed,) = _notice([self], [observation])
-        rest = self._plan
+        rest = self._plan  # none where the sub-goal has just changed
+        if rest is None or self._age >= self.execute:
+            return _search([self], [observation], [noticed], begun, deadline)[0]
         health = dataclasses.replace(
             rest.diagnostics.health, energy_now=noticed.energy, novelty=noticed.novelty, surprise=noticed.surprise
         )
         diagnostics = dataclasses.replace(
-            rest.diagnostics, health=health, stopped="followed", latency_s=self.engine.clock() - begun
+            rest.diagnostics,
+            health=health,
+            warnings=tuple(warnings(health, self.limits, searched=False)),
+            stopped="followed",
+            latency_s=self.engine.clock() - begun,
         )
         return dataclasses.replace(
             rest, actions=rest.actions[self._age :], times=rest.times[self._age :], diagnostics=diagnostics
@@ -190,13 +194,14 @@ class Planner:
         past, states, actions = self._memory.tensors(len(self.contract.actions))
         previous = states.new_zeros(len(self.contract.actions)) if self._previous is None else self._previous
         moment = Moment(past, states, actions, previous[None])
-        energy = float(self.engine.energy_now(moment, self.target))
         self._now = self.engine.measure(latents)
+        energy = float(self.engine.energy_now(self._now[None], moment, self.target))
         surprise = self._error.observe(self._now, energy)
         arrived = self.arrival.update(energy)
         while self._subgoals.update(arrived):
+            self._plan = self._warm_start = None  # they go elsewhere
             self.arrival.reset()
-            energy = float(self.engine.energy_now(moment, self.target))
+            energy = float(self.engine.energy_now(self._now[None], moment, self.target))
             arrived = self.arrival.update(energy)
         self.arrived = arrived and self._subgoals.last
         return _Noticed(moment, energy, novelty, surprise)
@@ -273,9 +278,20 @@ def plan_together(
     if any(planner.engine is not engine for planner in planners) or len(planners) != len(observations):
         raise PlanningError("planners do not belong together", expected="one engine, and an observation for each")
     begun = engine.clock()
+    return _search(planners, observations, _notice(planners, observations), begun, deadline)
+
+
+def _search(
+    planners: Sequence[Planner],
+    observations: Sequence[Observation],
+    noticed: Sequence[_Noticed],
+    begun: float,
+    deadline: float | None,
+) -> list[Plan]:
+    """A plan of each from what it noticed."""
+    engine = planners[0].engine
     if deadline is None and planners[0].deadline_ms:
         deadline = begun + planners[0].deadline_ms / 1000
-    noticed = _notice(planners, observations)
     groups: dict[object, list[int]] = {}
     for i, planner in enumerate(planners):
         warm, target = planner._warm_start, planner.target

@@ -71,8 +71,8 @@ def test_without_them_a_recipe_is_that_of_older_files():
         (["--task-option", "camera=top"], "there is no option 'camera'"),
         (["--task-option", "action=sideways"], "option action is 'sideways', expected one of absolute, relative"),
         (["--task-option", "action=3"], "option action is 3, expected one of absolute, relative"),
-        (["--task-option", "action"], "--task-option: 'action' is no option; expected NAME=VALUE"),
-        (["--task-option", "=relative"], "'=relative' is no option"),
+        (["--task-option", "action"], "--task-option: is 'action'; expected NAME=VALUE, each name once"),
+        (["--task-option", "=relative"], "is '=relative'"),
         (["--task-option", "action=relative", "--task-option", "action=absolute"], "each name once"),
     ],
 )

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from jepa_robot.planning import Observation, PlannerSettings, default_settings
+from jepa_robot.planning import Observation, Planner, PlannerSettings, build_planner, default_settings
 from jepa_robot.spec import Camera, Contract, Dim
 
 SIZE = 32  # pixels of the square picture; the table is [0, 1] x [0, 1] metres
 STEP = 0.1  # metres a step at most
+START, GOAL = (0.2, 0.25), np.array([0.7, 0.8], np.float32)
 
 CONTRACT = Contract(
     task="point",
@@ -83,10 +84,18 @@ class PointRobot:
         self.position = np.clip(self.position + action, 0, 1).astype(np.float32)
         self.time += 0.2
 
+    def run(self, planner: Planner, steps: int) -> list[float]:
+        """Distances to `GOAL` after each step."""
+        distances = []
+        for _ in range(steps):
+            self.step(planner.act(self.observe()))
+            distances.append(float(np.linalg.norm(self.position - GOAL)))
+        return distances
+
 
 @pytest.fixture
 def toy() -> SimpleNamespace:
-    return SimpleNamespace(Model=PointModel, Robot=PointRobot, draw=draw, contract=CONTRACT, step=STEP)
+    return SimpleNamespace(Model=PointModel, Robot=PointRobot, draw=draw, contract=CONTRACT, step=STEP, start=START, goal=GOAL)
 
 
 @pytest.fixture
@@ -97,3 +106,11 @@ def settings() -> PlannerSettings:
     energy = dataclasses.replace(shipped.energy, action_cost=0.0)
     optimizer = {**shipped.optimizer, "samples": 64, "iterations": 4, "elites": 8, "keep_elites": 3}
     return dataclasses.replace(shipped, optimizer=optimizer, horizon=3, arrival=arrival, energy=energy)
+
+
+@pytest.fixture
+def planner(toy: SimpleNamespace, settings: PlannerSettings) -> Planner:
+    """On its way to `GOAL`."""
+    planner = build_planner(toy.Model(), settings, seed=3)
+    planner.reset(toy.draw(GOAL))
+    return planner

@@ -108,10 +108,8 @@ def command(
 
 def _measure(setup: Setup, settings: Settings, episodes: int, seed: int) -> tuple[int, int, float]:
     """Successes, episodes and the median time of a planning step in ms."""
-    from jepa_robot.errors import NoveltyError
-    from jepa_robot.evaluation.episodes import Goal, run_episode
+    from jepa_robot.evaluation.episodes import attempt, drawn_episode
     from jepa_robot.evaluation.policies import PlannerPolicy
-    from jepa_robot.evaluation.starts import start_and_goal
     from jepa_robot.evaluation.tasks import episode_seed
     from jepa_robot.planning import build_planner
     from jepa_robot.planning.presets import changed
@@ -120,12 +118,8 @@ def _measure(setup: Setup, settings: Settings, episodes: int, seed: int) -> tupl
     successes, latencies = 0, []
     for i in range(episodes):
         number = episode_seed(seed, i)
-        start, state = start_and_goal(setup.task.env, number)
-        goal = Goal(setup.task.env.render_goal(state), state)
-        try:
-            result = run_episode(setup.task, policy, start, goal, setup.max_steps, number)
-        except NoveltyError:
-            continue
+        start, goal = drawn_episode(setup.task, number)
+        result = attempt(setup.task, policy, start, goal, setup.max_steps, number)
         successes += bool(result.success)
         latencies += result.latencies_s
     if not latencies:
