@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from jepa_robot.models.attention import Block, ModulatedBlock, initialise
 from jepa_robot.models.cache import Cache, Common
-from jepa_robot.models.rope import grid_positions, rotation_table
+from jepa_robot.models.rope import grid_positions, require_even, rotation_table
 
 CAMERA_DIMS = 6  # of a camera's pose: position in metres, Euler xyz in radians
 
@@ -103,11 +103,19 @@ class ActionConditionedPredictor(nn.Module):
     def set_constants(self) -> None:
         """The buffers that are in no checkpoint, rotation tables [max_frames * tokens_per_frame, d]."""
         config, grid = self.config, self.grid
+        head_dim = config.width // config.heads
+        if self.embed.weight.is_meta:
+            # Only shapes are wanted; computing on the meta device loads torch's compiler, which takes a second.
+            require_even(head_dim)
+            shape = config.max_frames * self.tokens_per_frame, head_dim
+            self.register_buffer("cos", torch.empty(shape, device="meta"), persistent=False)
+            self.register_buffer("sin", torch.empty(shape, device="meta"), persistent=False)
+            return
         patches = grid_positions(config.max_frames, grid, grid).view(config.max_frames, -1, 3)
         condition = torch.zeros(config.max_frames, config.condition_tokens, 3)
         condition[..., 0] = torch.arange(config.max_frames, dtype=torch.float32)[:, None]
         positions = torch.cat([condition, patches], dim=1).flatten(0, 1)
-        cos, sin = rotation_table(positions, config.width // config.heads, config.tiled_rope)
+        cos, sin = rotation_table(positions, head_dim, config.tiled_rope)
         self.register_buffer("cos", cos, persistent=False)
         self.register_buffer("sin", sin, persistent=False)
 

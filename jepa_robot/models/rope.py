@@ -25,6 +25,16 @@ def axis_pairs(head_dim: int) -> int:
     return (head_dim // 3) // 2
 
 
+def require_even(head_dim: int) -> None:
+    """Heads of which all dimensions are in a pair, or none.
+
+    Raises:
+        ValueError: the number is odd.
+    """
+    if head_dim % 2:
+        raise ValueError(f"head_dim is {head_dim}; expected an even number")
+
+
 def rotation_table(positions: Tensor, head_dim: int, tiled: bool = False) -> tuple[Tensor, Tensor]:
     """Cosines and sines for a set of tokens.
 
@@ -40,8 +50,7 @@ def rotation_table(positions: Tensor, head_dim: int, tiled: bool = False) -> tup
     Raises:
         ValueError: d is odd.
     """
-    if head_dim % 2:
-        raise ValueError(f"head_dim is {head_dim}; expected an even number")
+    require_even(head_dim)
     pairs = axis_pairs(head_dim)
     index = torch.arange(pairs, device=positions.device)
     members = (2 * index % max(pairs, 1), (2 * index + 1) % max(pairs, 1)) if tiled else (index, index)
@@ -98,5 +107,4 @@ def _turn(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 def grid_positions(frames: int, rows: int, columns: int) -> Tensor:
     """float [frames * rows * columns, 3]: (time, row, column) of patch tokens in row-major order."""
     axes = [torch.arange(n, dtype=torch.float32) for n in (frames, rows, columns)]
-    # Not torch.cartesian_prod or stack: on the meta device those load torch's compiler, which takes a second.
-    return torch.cat([axis.reshape(-1, 1) for axis in torch.meshgrid(*axes, indexing="ij")], dim=1)
+    return torch.cartesian_prod(*axes).reshape(-1, 3)

@@ -131,9 +131,10 @@ class CEM:
         """Move towards the elites of candidates [E, S, B, A] with energies [E, S].
 
         A candidate whose energy is not a number is an elite only where there are too few others, and weighs nothing.
+        Of fewer candidates than were asked for as many fewer are elites, or nothing would be selected.
         """
         plans, energies = finite(plans, energies, (state.best, state.best_energy))
-        lowest, order = energies.topk(min(self.elites, energies.shape[1]), largest=False)
+        lowest, order = energies.topk(self._elites(state, energies.shape[1]), largest=False)
         elites = take(plans, order)  # [E, K, B, A], best first
         usable = torch.isfinite(lowest)
         weights = usable / usable.sum(1, keepdim=True)
@@ -168,6 +169,10 @@ class CEM:
 
     def _count(self, state: CEMState) -> int:
         return self.samples
+
+    def _elites(self, state: CEMState, count: int) -> int:
+        share = round(self.elites * count / self._count(state))
+        return min(max(share, 2), self.elites, count)
 
     def _eps(self, state: CEMState, count: int) -> Tensor:
         return noise(state.generators, count, state.mean)

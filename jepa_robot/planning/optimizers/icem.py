@@ -16,7 +16,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from jepa_robot.planning.actions import ActionSpace
-from jepa_robot.planning.optimizers.base import check, coloured, noise
+from jepa_robot.planning.optimizers.base import MAX_SAMPLES, check, coloured, noise
 from jepa_robot.planning.optimizers.cem import CEM, CEMState
 
 
@@ -27,7 +27,8 @@ class ICEM(CEM):
         space, samples, elites, momentum, init_std, min_std, keep_elites, momentum_std, answer: see `CEM`; samples are
             those of the first iteration, and at least twice the elites.
         beta: exponent of the noise; 0: white. The publication has 2 to 4 for slow systems, 0.25 for fast ones.
-        sample_decay: gamma, by which the number of samples is divided in each iteration; 1: none.
+        sample_decay: gamma, by which the number of samples is divided in each iteration; 1: none; below 1 there are
+            few candidates at first, and more in every iteration.
     """
 
     def __init__(
@@ -49,12 +50,13 @@ class ICEM(CEM):
             "planner.optimizer",
             ("elites", elites, 2 * elites <= samples, f"at most half the samples ({samples})"),
             ("beta", beta, 0 <= beta <= 10, "0 to 10"),
-            ("sample_decay", sample_decay, 1 <= sample_decay < float("inf"), "at least 1, and finite"),
+            ("sample_decay", sample_decay, 0.1 <= sample_decay < float("inf"), "at least 0.1, and finite"),
         )
         self.beta, self.sample_decay = beta, sample_decay
 
     def _count(self, state: CEMState) -> int:
-        return max(int(self.samples * self.sample_decay**-state.iteration), 2 * self.elites)
+        samples = min(self.samples * self.sample_decay ** -min(state.iteration, 100), MAX_SAMPLES)
+        return max(int(samples), 2 * self.elites)
 
     def _eps(self, state: CEMState, count: int) -> Tensor:
         return coloured(noise(state.generators, count, state.mean), self.beta)

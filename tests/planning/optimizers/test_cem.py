@@ -54,6 +54,14 @@ def test_too_few_usable_energies_are_enough():
     assert torch.equal(after.kept[0], plans[0, [7, 7, 7]])
 
 
+@pytest.mark.parametrize("told, elites", [(64, 8), (48, 6), (32, 4), (16, 2), (8, 2), (2, 2), (1, 1)])
+def test_of_fewer_candidates_as_many_fewer_are_elites(told, elites):
+    optimizer = make(samples=64, elites=8, momentum=0.0)
+    plans = optimizer.ask(state := optimizer.init(generators([0])))[:, :told]
+    after = optimizer.tell(state, plans, -torch.arange(told)[None].float())
+    torch.testing.assert_close(after.mean[0], plans[0, -elites:].mean(0))
+
+
 def test_fresh_samples_are_gaussian_around_the_mean():
     optimizer = make(samples=20_000, init_std=0.1, keep_elites=0)
     mean = torch.tensor([[0.0, 0.5]]).repeat(3, 1)

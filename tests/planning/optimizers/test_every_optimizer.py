@@ -258,7 +258,7 @@ def test_the_energies_unit_does_not_matter(name):
         ("cem icem hybrid", {"keep_elites": -1}),
         ("cem icem mppi", {"answer": "median"}),
         ("icem hybrid mppi", {"beta": -1.0}),
-        ("icem hybrid", {"sample_decay": 0.9}),
+        ("icem hybrid", {"sample_decay": 0.05}),
         ("mppi", {"temperature": 0.0}),
         ("predictive_sampling", {"std_decay": 0.9}),
         ("gradient", {"starts": 0}),

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -31,6 +33,14 @@ def counts(optimizer, iterations):
 def test_the_number_of_samples_decays_to_twice_the_elites():
     assert list(counts(make(), 9)) == [64, 51, 40, 32, 26, 20, 16, 16, 16]
     assert list(counts(make(sample_decay=1.0), 3)) == [64, 64, 64]
+
+
+def test_samples_can_grow_up_to_what_fits():
+    assert list(counts(make(samples=16, sample_decay=0.5), 4)) == [16, 32, 64, 128]
+    optimizer = make(samples=50_000, sample_decay=0.1)
+    state = optimizer.init(generators([0]))
+    for iteration in (1, 1000):
+        assert optimizer.ask(dataclasses.replace(state, iteration=iteration)).shape[1] == 100_000
 
 
 def test_white_noise_and_no_decay_make_it_cem():
