@@ -167,8 +167,8 @@ class ModulatedBlock(nn.Module):
     def _forward(self, x: Tensor, table: Table, condition: Tensor, mask: Tensor | None) -> Tensor:
         shift1, scale1, gate1, shift2, scale2, gate2 = self._modulation(condition, x.shape[1])
         inner = self.block
-        x = x + gate1 * inner.attn(inner.norm1(x) * (1 + scale1) + shift1, table, mask)
-        return x + gate2 * inner.mlp(inner.norm2(x) * (1 + scale2) + shift2)
+        x = torch.addcmul(x, gate1, inner.attn(torch.addcmul(shift1, inner.norm1(x), 1 + scale1), table, mask))
+        return torch.addcmul(x, gate2, inner.mlp(torch.addcmul(shift2, inner.norm2(x), 1 + scale2)))
 
     def extend(
         self, x: Tensor, table: Table, cache: Cache, room: int, outputs: int, condition: Tensor
@@ -176,9 +176,10 @@ class ModulatedBlock(nn.Module):
         """x [E * S, n, width], condition [E * S, 1, width] -> [E * S, outputs, width] and the longer cache."""
         shift1, scale1, gate1, shift2, scale2, gate2 = self._modulation(condition, 1)
         inner = self.block
-        attended, cache = inner.attn.extend(inner.norm1(x) * (1 + scale1) + shift1, table, cache, room, outputs)
-        x = x[:, -outputs:] + gate1 * attended
-        return x + gate2 * inner.mlp(inner.norm2(x) * (1 + scale2) + shift2), cache
+        seen = torch.addcmul(shift1, inner.norm1(x), 1 + scale1)
+        attended, cache = inner.attn.extend(seen, table, cache, room, outputs)
+        x = torch.addcmul(x[:, -outputs:], gate1, attended)
+        return torch.addcmul(x, gate2, inner.mlp(torch.addcmul(shift2, inner.norm2(x), 1 + scale2))), cache
 
 
 def set_checkpointing(module: nn.Module, on: bool) -> None:
