@@ -38,7 +38,7 @@ TABLES = {
     ],
     "samples": [
         f"planner.optimizer.samples={samples} planner.optimizer.iterations={iterations}"
-        for samples, iterations in ((48, 3), (32, 4), (32, 3), (32, 2), (16, 4), (16, 3), (16, 2), (8, 3))
+        for samples, iterations in ((64, 3), (48, 3), (32, 4), (32, 2), (16, 4), (16, 3), (16, 2), (8, 3))
     ],
     "horizons": [
         f"planner.horizon={horizon} planner.energy.steps={steps}" for horizon in (1, 2, 4) for steps in ("all", "last")
@@ -52,11 +52,12 @@ def main() -> None:
     parser.add_argument("--task", default="panda_reach", help="default: %(default)s")
     parser.add_argument("--checkpoint", help="default: the task's shipped one")
     parser.add_argument("--episodes", type=int, default=100, help="default: %(default)s")
+    parser.add_argument("--max-steps", type=int, help="actions before an episode ends; default: the task's")
     parser.add_argument("--seed", type=int, default=100, help="default: %(default)s")
     parser.add_argument("--threads", type=int, default=1, help="default: %(default)s")
     options = parser.parse_args()
     rows = ["", *(row for given in options.rows for row in TABLES.get(given, [given]))]
-    configs = [configuration("evaluate", row.split(), options.task) for row in rows]
+    configs = [configuration("evaluate", row.split(), options.task, max_steps=options.max_steps) for row in rows]
     setup = prepare(configs[0], options.checkpoint)
     torch.set_num_threads(options.threads)
     model = setup.planner.engine.model

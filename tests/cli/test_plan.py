@@ -208,7 +208,7 @@ def test_more_memory_than_there_is(plan, goal_png, tmp_path, monkeypatch):
 
     from jepa_robot.planning import Planner
 
-    monkeypatch.setattr(Planner, "plan", lambda *_: torch.empty(2**60))
+    monkeypatch.setattr(Planner, "follow", lambda *_: torch.empty(2**60))
     assert_refused(plan("--goal", goal_png, "--out", "there"), "out of memory", "fewer samples")
     assert list(tmp_path.iterdir()) == []
 
@@ -248,7 +248,7 @@ def test_interrupted_run_leaves_nothing(plan, goal_png, tmp_path, monkeypatch):
     def stop(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Planner, "plan", stop)
+    monkeypatch.setattr(Planner, "follow", stop)
     code, out, err = plan("--goal", goal_png, "--out", "there")
     assert code == 130 and err.strip() == "interrupted"
     assert list(tmp_path.iterdir()) == []
