@@ -93,7 +93,8 @@ while True:
     one_thread = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     process = subprocess.Popen([sys.executable, "-c", work], env=one_thread, stdout=subprocess.PIPE)
     try:
-        process.stdout.readline()
+        if process.stdout.readline() != b"ready\n":
+            raise SystemExit("the process that should keep the other core busy did not start")
         yield
     finally:
         process.kill()

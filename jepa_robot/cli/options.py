@@ -55,7 +55,8 @@ def parse_numbers(context: click.Context, parameter: click.Parameter, texts: tup
         ConfigError: one is not of that form, or is there twice.
     """
     numbers: dict[str, float] = {}
-    for name, value in _named(parameter, texts, form := "NAME=NUMBER"):
+    form = "NAME=NUMBER"
+    for name, value in _named(parameter, texts, form):
         try:
             numbers[name] = float(value)
         except ValueError:

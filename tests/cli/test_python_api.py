@@ -19,7 +19,7 @@ for _ in range(3):
     action = planner.act(Observation(image, state))
     print(*action)
 simulator, tools = {"mujoco", "jepa_envs", "gymnasium"}, {"hydra", "omegaconf", "click", "rerun"}
-others = {"h5py", "timm", "torchvision", "scipy"}
+others = {"h5py", "timm", "torchvision", "scipy", "av", "torch._dynamo"}
 print(sorted((simulator | tools | others) & set(sys.modules)))
 """
 

@@ -158,3 +158,12 @@ def test_limits_are_settings():
 def test_a_plan_is_feasible_where_it_violates_nothing():
     assert WELL.feasible
     assert not dataclasses.replace(WELL, violations={"x": 1e-4}).feasible
+
+
+def test_what_a_search_met_is_not_said_again_while_its_plan_is_followed():
+    met = dict(energy_predicted=99.0, dropped={"mine": 60})
+    for values in (dict(evaluated=0), met):
+        assert changed(**values)
+        assert warnings(dataclasses.replace(WELL, **values), Limits(), searched=False) == []
+    (line,) = warnings(dataclasses.replace(WELL, **met, novelty=31.0), Limits(), searched=False)
+    assert "unlike the training data" in line
