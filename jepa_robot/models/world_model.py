@@ -246,6 +246,23 @@ class WorldModel(nn.Module):
         for block in self.predictor.blocks:
             block.extend = torch.compile(block.extend)
 
+    def graph_rollouts(self) -> None:
+        """`torch.compile` whole rollouts, in place, and launch each as one CUDA graph, at their first calls.
+
+        A small model's rollout is hundreds of kernels, which take a GPU less time than the CPU takes to launch them.
+
+        Raises:
+            ConfigError: the model is on another device.
+        """
+        if self.device.type != "cuda":
+            raise ConfigError(
+                f"needs a GPU, and the model is on {self.device.type}", where="planner.cuda_graphs",
+                mend="use device=cuda, or leave it out",
+            )
+        rollout = torch.compile(self.rollout, mode="reduce-overhead")
+        # The next launch of a graph overwrites what this one has returned.
+        self.rollout = lambda context, actions: rollout(context, actions).clone()
+
     def candidates_at_once(self, horizon: int) -> int:
         """How many candidates of all environments together a `rollout` is fastest with, and has memory for.
 

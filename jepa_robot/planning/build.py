@@ -183,6 +183,8 @@ def build_planners(
         _able(model, "set_camera_pose", "planner.camera_pose")(settings.camera_pose)
     if settings.compile:
         _able(model, "compile_rollouts", "planner.compile")()
+    if settings.cuda_graphs:
+        _able(model, "graph_rollouts", "planner.cuda_graphs")()
     search = build_search(build_space(model.contract, settings, model.device), settings)
     engine = Engine(model, search, build_energy(model, settings), settings.energy.space, settings.dtype)
     return [

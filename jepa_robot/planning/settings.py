@@ -89,6 +89,7 @@ class PlannerSettings:
     max_novelty: float | None
     dtype: str
     compile: bool
+    cuda_graphs: bool
     chunk: int
     stop_spread: float
     deadline_ms: float

@@ -200,6 +200,43 @@ def test_compiled_blocks_roll_out_the_same(contract, config, scrambled, variant,
     assert torch._dynamo.utils.counters["frames"]["ok"] > before
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", [{}, {"conditioning": "adaln"}], ids=str)
+def test_whole_rollouts_are_one_graph(contract, config, scrambled, variant, monkeypatch):
+    """Without a GPU: that nothing in a rollout breaks the graph, and what it computes."""
+    compile, asked = torch.compile, []
+
+    def traced(function, **how):
+        asked.append(how)
+        return compile(function, backend="eager", fullgraph=True)
+
+    predictor = dataclasses.replace(config.predictor, max_frames=4, **variant)
+    model = scrambled(WorldModel(contract, dataclasses.replace(config, predictor=predictor)))
+    with pytest.raises(ConfigError, match="planner.cuda_graphs: needs a GPU, and the model is on cpu"):
+        model.graph_rollouts()
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "compile", traced)
+        patch.setattr(WorldModel, "device", torch.device("cuda"))
+        model.graph_rollouts()
+    for frames, horizon in ((1, 2), (2, 4)):
+        check(model, frames, horizon)
+    assert asked == [{"mode": "reduce-overhead"}]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_cuda_graphs_roll_out_the_same(contract, config, scrambled):
+    model = scrambled(WorldModel(contract, config)).to("cuda")
+    moments = [part.to("cuda") for part in past(model, 2)[0:3]]
+    first, second = (plans(model).to("cuda") * scale for scale in (1.0, 0.5))
+    with torch.inference_mode():
+        context = model.context(*moments)
+        expected = [model.rollout(context, actions).clone() for actions in (first, second)]
+        model.graph_rollouts()
+        found = [model.rollout(context, actions) for actions in (first, second)]  # the second overwrites no first
+    for one, other in zip(found, expected):
+        torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-3)
+
+
 @torch.no_grad()
 def test_a_camera_that_stands_still_is_named_once(contract, config, scrambled, model):
     predictor = dataclasses.replace(config.predictor, extrinsics=True)

@@ -61,6 +61,7 @@ def test_wrong_settings(toy, settings):
     "changed, message",
     [
         ({"compile": True}, "planner.compile: PointModel has no method compile_rollouts"),
+        ({"cuda_graphs": True}, "planner.cuda_graphs: PointModel has no method graph_rollouts"),
         ({"camera_pose": (0.0,) * 6}, "planner.camera_pose: PointModel has no method set_camera_pose"),
     ],
 )
