@@ -7,7 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from jepa_robot.models.cache import Cache, Common, attend, attend_shared, join
+from jepa_robot.models.attend import attend, attend_shared, attention, join
+from jepa_robot.models.cache import Cache, Common
 from jepa_robot.models.rope import rotate
 
 Table = tuple[Tensor, Tensor]
@@ -50,7 +51,7 @@ class Attention(nn.Module):
         cache = cache.append(k, v, room)
         q = q[:, :, -outputs:]
         if cache.shared is None:
-            return self._merge(F.scaled_dot_product_attention(q, *cache.own)), cache
+            return self._merge(attention(q, *cache.own)), cache
         return self._merge(join(attend(q, *cache.own), attend_shared(q, cache.shared))), cache
 
     def begin(self, x: Tensor, table: Table, cache: Cache) -> tuple[Tensor, tuple[Tensor, Tensor], Cache]:

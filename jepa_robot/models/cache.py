@@ -66,25 +66,3 @@ class Common:
     queries: Tensor
     attended: Pair
     cache: Cache
-
-
-def attend(q: Tensor, k: Tensor, v: Tensor) -> Pair:
-    """Attention of q [B, heads, n, d] to k, v [B, heads, C, d], and its log-sum-exp [B, heads, n, 1]."""
-    if q.device.type == "cpu" and not torch.is_grad_enabled():  # the kernel has no gradient of the log-sum-exp
-        out, total = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(q, k, v)
-        return out, total[..., None]
-    scores = ((q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)).float()
-    return scores.softmax(-1).to(v.dtype) @ v, scores.logsumexp(-1, keepdim=True)
-
-
-def attend_shared(q: Tensor, shared: Pair) -> Pair:
-    """`attend` from all candidates' q [E * S, heads, n, d] to k, v [E, heads, C, d], which are read in place."""
-    n = q.shape[2]
-    together = q.unflatten(0, (len(shared[0]), -1)).transpose(1, 2).flatten(2, 3)  # [E, heads, S * n, d]
-    return tuple(part.unflatten(2, (-1, n)).transpose(1, 2).flatten(0, 1) for part in attend(together, *shared))
-
-
-def join(first: Pair, second: Pair) -> Tensor:
-    """Attention to two sets of keys together, from `attend` to each."""
-    weight = torch.sigmoid(second[1] - first[1]).to(first[0].dtype)
-    return torch.lerp(first[0], second[0].to(first[0].dtype), weight)
