@@ -69,6 +69,16 @@ def _output_errors(target: Path, kind: str) -> Iterator[None]:
         ) from error
 
 
+def make_folder(folder: str | os.PathLike[str]) -> None:
+    """Make a folder and those above it, where they are missing.
+
+    Raises:
+        OutputError: it cannot be made, or is a file.
+    """
+    with _output_errors(Path(folder), "folder"):
+        Path(folder).mkdir(parents=True, exist_ok=True)
+
+
 def require_free(folder: str | os.PathLike[str]) -> None:
     """Check that results can go to a folder: it does not exist, or is empty.
 

@@ -137,6 +137,15 @@ class Contract:
         """Upper proprioception bounds, float32 [P], physical units."""
         return np.array([d.high for d in self.states], np.float32)
 
+    def rests_at_zero(self) -> list[bool]:
+        """For each action dimension, whether 0 is to stay: changes, speeds and forces, but no places to go to.
+
+        A place is told by its bounds, of which 0 is not inside, or by the name of the state that it is a place of.
+        """
+        states = {dim.name for dim in self.states}
+        changes = [dim.integrates is not None or dim.composes is not None for dim in self.actions]
+        return [c or (d.low < 0 < d.high and d.name not in states) for c, d in zip(changes, self.actions)]
+
     def integration_matrix(self) -> np.ndarray:
         """float32 [A, P]: 1 where an action dimension is added to a state dimension, else 0."""
         names = [d.name for d in self.states]

@@ -1,7 +1,7 @@
 """Are deadlines kept? Plans with random budgets, alone and while the other core is busy.
 
     python scripts/bench_deadlines.py                       # 1,000 plans each: about 10 minutes
-    python scripts/bench_deadlines.py --plans 100 --checkpoint CKPT --data DATA.h5
+    python scripts/bench_deadlines.py --plans 100 --checkpoint CKPT --optimizer icem
 
 Every plan starts from a random picture of a task and goes for another; its budget is drawn evenly from 20 to 500 ms.
 A row says by how much of its budget a plan was late (median, 99th percentile, worst), how much of it was used, and how

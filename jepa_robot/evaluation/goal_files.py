@@ -26,7 +26,7 @@ class LoadedGoal:
     Attributes:
         goal: what a planner is given.
         pictures: all that are in it.
-        picture: the last sub-goal's; None where that is of latents, or any of several files will do.
+        picture: the last sub-goal's; None where that is of latents, or any of several will do.
     """
 
     goal: Goal
@@ -54,7 +54,7 @@ def load_goal(
         paths: one or more: a picture or latents (.safetensors) are a sub-goal each, a video (.mp4) is as many as
             ``video_frames``.
         steps: of each sub-goal, see `SubGoal`, or one number for all.
-        any_of: several files are one sub-goal, and any of them will do.
+        any_of: all files, and frames of videos, are one sub-goal, and any of them will do.
         state: float32 [P], wanted proprioception in the end.
 
     Raises:
@@ -65,7 +65,7 @@ def load_goal(
     read = [part for path in paths for part in _read(path, model, video_frames)]
     subgoals = [subgoal for subgoal, _ in read]
     picture = read[-1][1]
-    if any_of and len(paths) > 1:
+    if any_of and len(subgoals) > 1:
         subgoals, picture = [SubGoal(tuple(one for subgoal in subgoals for one in subgoal.pictures))], None
     steps = list(steps) * len(subgoals) if len(steps) == 1 else steps
     if len(steps) != len(subgoals):

@@ -18,7 +18,7 @@ SUMS = (1e-30, 1e30)  # of exponentials: in between neither they nor what is sum
 
 def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Attention of q [B, heads, n, d] to k, v [B, heads, C, d], [B, heads, n, d]."""
-    if _by_products(q, k):
+    if _by_products(q, k, v):
         return attend(q, k, v)[0]
     return F.scaled_dot_product_attention(q, k, v)
 
@@ -26,7 +26,7 @@ def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 def attend(q: Tensor, k: Tensor, v: Tensor) -> Pair:
     """Attention of q [B, heads, n, d] to k, v [B, heads, C, d], and its log-sum-exp [B, heads, n, 1]."""
     if q.device.type == "cpu" and not torch.is_grad_enabled():  # the kernel has no gradient of the log-sum-exp
-        found = _attend_by_products(q, k, v) if _by_products(q, k) else None
+        found = _attend_by_products(q, k, v) if _by_products(q, k, v) else None
         if found is not None:
             return found
         out, total = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(q, k, v)
@@ -48,11 +48,12 @@ def join(first: Pair, second: Pair) -> Tensor:
     return torch.lerp(first[0], second[0].to(first[0].dtype), weight)
 
 
-def _by_products(q: Tensor, k: Tensor) -> bool:
+def _by_products(q: Tensor, k: Tensor, v: Tensor) -> bool:
     """Whether `_attend_by_products` can be used, and is faster."""
-    able = q.device.type == "cpu" and q.dtype == k.dtype == torch.float32 and not torch.is_grad_enabled()
-    many = q.shape[2] >= MANY_QUERIES and k.shape[2] >= MANY_KEYS
-    return able and many and not torch.compiler.is_compiling()
+    many = len(q) and q.shape[2] >= MANY_QUERIES and k.shape[2] >= MANY_KEYS
+    if not many or q.device.type != "cpu" or torch.is_grad_enabled() or torch.compiler.is_compiling():
+        return False
+    return q.dtype == k.dtype == v.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
 
 
 def _attend_by_products(q: Tensor, k: Tensor, v: Tensor) -> Pair | None:

@@ -237,7 +237,7 @@ class WorldModel(nn.Module):
         where = "planner.camera_pose"
         if not self.config.predictor.extrinsics:
             raise ConfigError("is given, but this checkpoint's predictor takes none", where=where, mend="leave it out")
-        if len(pose) != CAMERA_DIMS or not all(math.isfinite(number) for number in pose):
+        if len(pose) != CAMERA_DIMS or not all(isinstance(n, (int, float)) and math.isfinite(n) for n in pose):
             raise ConfigError(f"is {list(pose)}", where=where, expected="six numbers: x y z in m, Euler xyz in rad")
         self.camera_pose = torch.tensor([float(number) for number in pose], device=self.device)
 

@@ -43,6 +43,7 @@ class ActionSpace:
         fixed: values of dimensions that are not searched, by index.
         levels: the only values of discrete dimensions, by index.
         limit: of the length of some dimensions together.
+        names: of the dimensions, for messages.
 
     Raises:
         ConfigError: the set is empty, or a dimension is limited in two ways that exclude each other.
@@ -57,6 +58,7 @@ class ActionSpace:
         fixed: Mapping[int, float] | None = None,
         levels: Mapping[int, Sequence[float]] | None = None,
         limit: NormLimit | None = None,
+        names: Sequence[str] | None = None,
     ):
         if low.shape != high.shape or low.ndim != 1 or not bool((low < high).all()):
             raise ConfigError(f"action bounds are {low.tolist()} and {high.tolist()}", expected="low < high, both [A]")
@@ -68,8 +70,8 @@ class ActionSpace:
         self.low, self.high, self.horizon, self.hold, self.limit = low, high, horizon, hold, limit
         self.blocks = -(-horizon // hold)
         self.fixed = {i: low.new_tensor(value) for i, value in (fixed or {}).items()}
-        self.levels = {i: low.new_tensor(sorted(values)) for i, values in (levels or {}).items()}
-        self._check()
+        self.levels = {i: low.new_tensor(sorted(set(values))) for i, values in (levels or {}).items()}
+        self._check(list(names) if names is not None else [f"dimension {i}" for i in range(len(low))])
 
     @property
     def dims(self) -> int:
@@ -111,7 +113,7 @@ class ActionSpace:
         later = torch.arange(self.blocks, device=plans.device) * self.hold + steps
         return plans[..., (later // self.hold).clamp(max=self.blocks - 1), :]
 
-    def _check(self) -> None:
+    def _check(self, names: Sequence[str]) -> None:
         def wrong(found: str, expected: str) -> ConfigError:
             return ConfigError(found, where="planner.actions", expected=expected)
 
@@ -121,21 +123,21 @@ class ActionSpace:
                 raise wrong(f"there is no dimension {i}", f"0 to {self.dims - 1}")
         for i, value in self.fixed.items():
             if not self.low[i] <= value <= self.high[i]:
-                raise wrong(f"dimension {i} is fixed at {value:g}", f"{self.low[i]:g} to {self.high[i]:g}")
+                raise wrong(f"{names[i]} is fixed at {value:g}", f"{self.low[i]:g} to {self.high[i]:g}")
         for i, values in self.levels.items():
             if not len(values) or not bool((values >= self.low[i]).all() and (values <= self.high[i]).all()):
                 raise wrong(
-                    f"dimension {i} has levels {values.tolist()}",
+                    f"{names[i]} has levels {values.tolist()}",
                     f"at least one, all of {self.low[i]:g} to {self.high[i]:g}",
                 )
             if i in self.fixed:
-                raise wrong(f"dimension {i} is fixed and has levels", "one of them")
+                raise wrong(f"{names[i]} is fixed and has levels", "one of them")
         if self.limit is not None:
             dims, order, radius = self.limit.dims, self.limit.order, self.limit.radius
             if order not in (1, 2) or not 0 < radius < float("inf"):
                 raise wrong(f"norm {order} with radius {radius}", "norm 1 or 2, and a radius above 0")
             if not dims or len(set(dims)) < len(dims) or set(dims) & (set(self.fixed) | set(self.levels)):
-                raise wrong(f"the norm is of dimensions {list(dims)}", "different ones, neither fixed nor discrete")
+                raise wrong(f"the norm is of {[names[i] for i in dims]}", "different ones, neither fixed nor discrete")
             if not bool((self.low[list(dims)] <= 0).all() and (self.high[list(dims)] >= 0).all()):
                 raise wrong("a norm limits dimensions whose bounds exclude 0", "bounds with 0 inside")
 

@@ -33,12 +33,16 @@ class ArrivalRule:
         self._lowest = float("inf")
         self._steps_without = 0
 
-    def update(self, energy: float) -> bool:
-        """Take the energy of the newest frame; True when the goal counts as reached."""
+    def update(self, energy: float, step: bool = True) -> bool:
+        """Take the energy of the newest frame; True when the goal counts as reached.
+
+        Args:
+            step: False for the same moment once more, which is none without progress.
+        """
         if energy < self._lowest * (1 - self.min_improvement) or self._lowest == float("inf"):
             self._lowest, self._steps_without = energy, 0
         else:
-            self._steps_without += 1
+            self._steps_without += step
         if self.tolerance is not None and energy <= self.tolerance:
             return True
         near_lowest = energy <= self.slack * self._lowest

@@ -74,6 +74,7 @@ def build_space(contract: Contract, settings: PlannerSettings, device: torch.dev
         _by_index(contract.actions, limits.fixed, "planner.actions.fixed"),
         levels,
         norm,
+        [dim.name for dim in contract.actions],
     )
 
 
@@ -127,15 +128,18 @@ def build_energy(model: WorldModel, settings: PlannerSettings) -> Constrained:
             raise ConfigError(f"is {weight:g}", where=f"planner.energy.{name}", expected=f"0 to {MAX_WEIGHT:g}")
     terms = [Term("goal", 1.0, LatentDistance(chosen.distance, chosen.steps, chosen.discount))]
     # Next to the goal every action within the model's error looks as good as any other: the cost takes the smallest.
-    if chosen.action_cost > 0 and chosen.space == "metric":
-        terms.append(Term("action_cost", chosen.action_cost, ActionCost(reach)))
+    rests = torch.tensor(contract.rests_at_zero(), device=model.device)
+    if chosen.action_cost > 0 and chosen.space == "metric" and bool(rests.any()):
+        cost = ActionCost(reach.where(rests, torch.inf))
+        terms.append(Term("action_cost", chosen.action_cost, cost, standing="never"))
     if chosen.smoothness > 0:
-        terms.append(Term("smoothness", chosen.smoothness, Smoothness(reach)))
+        terms.append(Term("smoothness", chosen.smoothness, Smoothness(reach), standing="never"))
     if chosen.state > 0:
-        terms.append(Term("state", chosen.state, StateDistance(contract.states, state_high - state_low, chosen.steps)))
+        distance = StateDistance(contract.states, state_high - state_low, chosen.steps, chosen.discount)
+        terms.append(Term("state", chosen.state, distance))
     if chosen.novelty > 0:
         terms.append(Term("novelty", chosen.novelty, Novelty(model.novelty)))
-    terms += [Term(name, 1.0, UserEnergy(name)) for name in chosen.functions]
+    terms += [Term(name, 1.0, UserEnergy(name), standing="if finite") for name in chosen.functions]
     kept = settings.constraints
     return Constrained(WeightedSum(terms), build_constraints(contract, settings), kept.mode, kept.weight)
 

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from jepa_robot.errors import ConfigError
+from jepa_robot.planning.optimizers.base import INFEASIBLE
 from jepa_robot.planning.protocols import Constraint, Energy, Prediction, Target
 from jepa_robot.planning.user import call, load_function
 from jepa_robot.spec import Dim
@@ -21,7 +22,6 @@ from jepa_robot.spec import Dim
 _WHERE = "planner.constraints"
 ROUNDING = 1e-6  # of a dimension's range: float32 does not tell a place on a box's face from one this far outside
 FAR = 1e6  # a violation that is larger or no number counts as this, so that energies stay finite
-INFEASIBLE = 1e20  # above every energy of a feasible candidate
 STEEP = 100.0  # times the energy: the penalty for a violation by 1 of which infeasible candidates have the gradient
 
 

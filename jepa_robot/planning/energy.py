@@ -112,7 +112,7 @@ class StateDistance:
 
 
 class ActionCost:
-    """Mean squared action, each dimension divided by its largest magnitude ``scale`` [A]."""
+    """Mean squared action, each dimension divided by its largest magnitude ``scale`` [A]; infinite ones cost nothing."""
 
     def __init__(self, scale: Tensor):
         self.scale = scale

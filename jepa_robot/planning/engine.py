@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -99,6 +100,12 @@ class Engine:
         with self.mode(), autocast(self.device, self.dtype):
             return self._measure(latents)
 
+    @functools.cached_property
+    def latent_shape(self) -> tuple[int, int]:
+        """(N, D) of a frame's latents, which only the encoder knows."""
+        camera = self.contract.camera
+        return tuple(self.encode([np.zeros((camera.height, camera.width, 3), np.uint8)]).shape[1:])
+
     def novelty(self, latents: Tensor) -> Tensor:
         """Latents [n, N, D] -> [n], see `WorldModel.novelty`."""
         with self.mode(), autocast(self.device, self.dtype):
@@ -107,19 +114,16 @@ class Engine:
     def energy_now(self, features: Tensor, moment: Moment, target: Target) -> Tensor:
         """Energies [E] of the newest frames, measured as [E, M], as if they were the outcome of standing still.
 
+        What energies cost of actions alone is left out, and so is a user's that is no finite number without motion.
+
         Raises:
-            PlanningError: one of them is not a finite number.
+            PlanningError: one of the planner's own is not a finite number.
         """
         with self.mode(), autocast(self.device, self.dtype):
             latents, states = moment.latents[:, None, -1:], moment.states[:, None, -1:]
             still = moment.previous.new_zeros(len(latents), 1, 1, moment.previous.shape[-1])
             now = Prediction(features[:, None, None], latents, states, still, moment.previous)
-            self.energy.energy.reset()
-            energy = self.energy.energy(now, target)[:, 0].float()
-        if not bool(torch.isfinite(energy).all()):
-            self.energy.energy.require_finite()  # names the term
-            raise PlanningError("the energy of the current frame is not a finite number", mend="check the checkpoint")
-        return energy
+            return self.energy.energy.standing(now, target)[:, 0].float()
 
     def run(
         self,

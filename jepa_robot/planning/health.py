@@ -147,7 +147,7 @@ def warnings(health: Health, limits: Limits, searched: bool = True) -> list[str]
     """
     found = []
     if searched and health.evaluated == 0:
-        found.append("no candidate was evaluated before the deadline: this is what is left of the last plan")
+        found.append("no candidate was evaluated before the deadline: this is what is left of the last plan, or staying")
     if not health.novelty <= limits.novelty:
         found.append(
             f"the camera's picture is unlike the training data (novelty {health.novelty:.1f}, trusted up to "

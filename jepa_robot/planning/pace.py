@@ -18,15 +18,15 @@ class Pace:
         self._usual: dict[int, float] = {}
         self._slowness = 1.0
 
-    def fits(self, most: int, seconds: float) -> int:
+    def fits(self, most: int, seconds: float, least: int = 1) -> int:
         """How many of ``most`` candidates to evaluate in so many seconds: a power of two, or all; 0: none.
 
-        The first time nothing is known, and a single one is evaluated to learn.
+        The first time nothing is known, and the ``least`` number is evaluated to learn.
         """
         if seconds <= 0:
             return 0
         if not self._usual:
-            return 1
+            return least
         size = most
         while size and self.budget(size) > seconds:
             size = 0 if size == 1 else 1 << (size - 1).bit_length() - 1

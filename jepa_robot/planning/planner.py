@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,12 +72,14 @@ class Planner:
         self._generator = torch.Generator(engine.device)
         self._subgoals: SubgoalSequence | None = None
         self._targets: list[Target] = []
-        self._warm_start: Tensor | None = None  # [1, W, B, A]
+        self._carried: Tensor | None = None  # [1, W, B, A], what the newest search found ...
+        self._since = 0  # ... so many actions ago
         self._previous: Tensor | None = None  # [A], executed last
         self._now: Tensor | None = None  # [M], the newest frame
         self._expected: Tensor | None = None  # [H, M], the newest plan's frames
         self._plan: Plan | None = None
         self._age = 0  # actions executed since
+        self._moved = True  # since the newest frame
 
     def reset(self, goal: np.ndarray | Tensor | Goal, seed: int | None = None) -> None:
         """Begin a run towards ``goal``: a uint8 [height, width, 3] RGB picture, its latents [N, D], or a `Goal`.
@@ -86,11 +89,13 @@ class Planner:
             NoveltyError: it shows nothing like what the model was trained on.
         """
         goal = goal if isinstance(goal, Goal) else Goal.of(goal)
-        targets = [self._target(subgoal) for subgoal in goal.subgoals]
+        count = sum(len(subgoal.pictures) for subgoal in goal.subgoals)
+        names = iter([f"goal picture {i + 1} of {count}" for i in range(count)] if count > 1 else ["goal picture"])
+        targets = [self._target(subgoal, names) for subgoal in goal.subgoals]
         self._subgoals, self._targets = SubgoalSequence(goal), targets
         self._generator.manual_seed(self.seed if seed is None else seed)
-        self._warm_start = self._previous = self._now = self._expected = self._plan = None
-        self._age = 0
+        self._carried = self._previous = self._now = self._expected = self._plan = None
+        self._age, self._since, self._moved = 0, 0, True
         self._memory.clear()
         self._error.reset()
         self.arrival.reset()
@@ -145,42 +150,56 @@ class Planner:
 
     def executed(self, action: np.ndarray) -> None:
         """Tell that ``action`` [A] was executed after the newest observation; the next plan starts there."""
-        self._previous = torch.as_tensor(action, dtype=torch.float32, device=self.engine.device)
+        self._previous = torch.as_tensor(action, dtype=torch.float32, device=self.engine.device).clone()
         self._memory.act(self._previous)
         plan, age = self._plan, self._age
         if plan is not None and age < len(plan.actions) and np.allclose(action, plan.actions[age]):
             self._error.expect(Expectation(self._now, self._expected[age], plan.energy))
-        self._age += 1
+        self._age, self._since, self._moved = self._age + 1, self._since + 1, True
         if self._subgoals is not None:
             self._subgoals.acted()
-        if self._warm_start is not None:
-            self._warm_start = self.engine.search.optimizer.space.shift(self._warm_start, 1)
 
     def act(self, observation: Observation, deadline: float | None = None) -> np.ndarray:
         """`follow`, and commit to the first action: float32 [A], physical units, inside the bounds."""
-        action = self.follow(observation, deadline).actions[0]
+        action = self.follow(observation, deadline).actions[0].copy()
         self.executed(action)
         return action
+
+    @property
+    def warm_start(self) -> Tensor:
+        """Plans [1, W, B, A] to begin the next search with: those of the last one as they look now, or to stay.
+
+        To stay is 0 where that moves nothing, else the last action again, or the middle of what is possible.
+        """
+        space = self.engine.search.optimizer.space
+        if self._carried is not None:
+            return space.shift(self._carried, self._since)
+        stay = (space.low + space.high) / 2 if self._previous is None else self._previous
+        stay = torch.where(torch.tensor(self.contract.rests_at_zero(), device=stay.device), 0, stay)
+        return space.project(stay.repeat(1, 1, space.blocks, 1))
 
     @property
     def target(self) -> Target:
         """The current sub-goal's."""
         return self._targets[self._subgoals.index]
 
-    def _target(self, subgoal: SubGoal) -> Target:
-        """The sub-goal in the space of energies.
+    def _target(self, subgoal: SubGoal, names: Iterator[str]) -> Target:
+        """The sub-goal in the space of energies; ``names`` are of its pictures and those after them, for messages.
 
         Raises:
             GoalError, NoveltyError: see `reset`.
         """
         latents = []
-        for picture in subgoal.pictures:
+        for picture, name in zip(subgoal.pictures, names):
             if isinstance(picture, np.ndarray):
-                check_image(self.contract, picture, GoalError, "goal picture")
+                check_image(self.contract, picture, GoalError, name)
                 latents.append(self.engine.encode([picture])[0])
+            elif tuple(picture.shape) == self.engine.latent_shape:
+                latents.append(picture.to(self.engine.device, torch.float32))
             else:
-                latents.append(picture.to(self.engine.device))
-            self._check_novelty(latents[-1])
+                expected = f"{list(self.engine.latent_shape)}, the model's [N, D]"
+                raise GoalError(f"has latents {list(picture.shape)}", where=name, expected=expected)
+            self._check_novelty(latents[-1], name)
         state = None
         if subgoal.state is not None:
             if len(subgoal.state) != len(self.contract.states):
@@ -190,16 +209,18 @@ class Planner:
 
     def _observe(self, observation: Observation, latents: Tensor, novelty: float) -> _Noticed:
         """Take a frame with latents [N, D]: where the run is, and what to plan from."""
-        self._memory.observe(latents, torch.from_numpy(observation.state).to(self.engine.device))
+        self._memory.observe(latents, torch.tensor(observation.state, device=self.engine.device))  # a copy
         past, states, actions = self._memory.tensors(len(self.contract.actions))
         previous = states.new_zeros(len(self.contract.actions)) if self._previous is None else self._previous
         moment = Moment(past, states, actions, previous[None])
-        self._now = self.engine.measure(latents)
+        before, self._now = self._now, self.engine.measure(latents)
+        step = self._moved or not torch.equal(before, self._now)
+        self._moved = False
         energy = float(self.engine.energy_now(self._now[None], moment, self.target))
         surprise = self._error.observe(self._now, energy)
-        arrived = self.arrival.update(energy)
+        arrived = self.arrival.update(energy, step)
         while self._subgoals.update(arrived):
-            self._plan = self._warm_start = None  # they go elsewhere
+            self._plan = self._carried = None  # they go elsewhere
             self.arrival.reset()
             energy = float(self.engine.energy_now(self._now[None], moment, self.target))
             arrived = self.arrival.update(energy)
@@ -238,17 +259,18 @@ class Planner:
                 subgoal=self._subgoals.index,
             ),
         )
-        self._warm_start, self._expected = found.carried[e : e + 1], outcome.expected.features[e, 0]
-        self._plan, self._age = plan, 0
+        if found.evaluated:
+            self._carried, self._since = found.carried[e : e + 1], 0
+        self._expected, self._plan, self._age = outcome.expected.features[e, 0], plan, 0
         return plan
 
-    def _check_novelty(self, goal: Tensor) -> None:
+    def _check_novelty(self, goal: Tensor, name: str) -> None:
         """A model gives every picture a place in its latent space, also one that it knows nothing about."""
         novelty = float(self.engine.novelty(goal[None]))
         if self.max_novelty is not None and not novelty <= self.max_novelty:
             raise NoveltyError(
                 f"is unlike everything that the model was trained on (novelty {novelty:.1f})",
-                where="goal picture",
+                where=name,
                 expected=f"at most {self.max_novelty:g}; training pictures have about 1",
                 mend="take it with the camera, scene and light of the training data, or set planner.max_novelty=inf",
             )
@@ -292,11 +314,16 @@ def _search(
     engine = planners[0].engine
     if deadline is None and planners[0].deadline_ms:
         deadline = begun + planners[0].deadline_ms / 1000
+    elif deadline is not None and not deadline < math.inf:
+        if math.isnan(deadline):
+            raise PlanningError("the deadline is NaN", expected="seconds on the engine's clock, or None")
+        deadline = None
+    warm_starts = [planner.warm_start for planner in planners]
     groups: dict[object, list[int]] = {}
     for i, planner in enumerate(planners):
-        warm, target = planner._warm_start, planner.target
-        shapes = (noticed[i].moment.latents.shape, target.features.shape, target.state is None)
-        groups.setdefault((*shapes, None if warm is None else warm.shape), []).append(i)
+        target = planner.target
+        shapes = (noticed[i].moment.latents.shape, target.features.shape, target.state is None, warm_starts[i].shape)
+        groups.setdefault(shapes, []).append(i)
     plans: dict[int, Plan] = {}
     for number, members in enumerate(groups.values()):
         due = None
@@ -307,8 +334,7 @@ def _search(
             Moment(*(torch.cat(parts) for parts in zip(*(noticed[i].moment.parts for i in members)))),
             _stacked([planners[i].target for i in members]),
             [planners[i]._generator for i in members],
-            None if planners[members[0]]._warm_start is None
-            else torch.cat([planners[i]._warm_start for i in members]),
+            torch.cat([warm_starts[i] for i in members]),
             due,
         )
         for e, i in enumerate(members):

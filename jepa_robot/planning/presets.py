@@ -57,7 +57,30 @@ def changed(settings: PlannerSettings, values: Mapping[str, Any]) -> PlannerSett
     chosen = values.get("optimizer")
     if isinstance(chosen, Mapping) and chosen.get("name", base["optimizer"]["name"]) != base["optimizer"]["name"]:
         base["optimizer"] = default_settings(str(chosen["name"])).optimizer
+        values = {**values, "optimizer": {**chosen, "name": base["optimizer"]["name"]}}  # vjepa2_ac is a cem
     return PlannerSettings.from_dict(_merged(base, values))
+
+
+def differing(settings: PlannerSettings) -> dict[str, Any]:
+    """What a file of these settings has to say: all in which they differ from the shipped ones, as plain data."""
+    name = settings.optimizer["name"]
+    values = dataclasses.asdict(settings)
+    found = _differences(values, dataclasses.asdict(default_settings(name)))
+    if "optimizer" in found or name != default_settings().optimizer["name"]:
+        found["optimizer"] = {"name": name, **found.get("optimizer", {})}
+    return found
+
+
+def _differences(values: Mapping[str, Any], others: Mapping[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        other = others.get(key)
+        if isinstance(value, Mapping) and isinstance(other, Mapping):
+            if inner := _differences(value, other):
+                found[key] = inner
+        elif value != other:
+            found[key] = value
+    return found
 
 
 def overrides(values: Mapping[str, Any], prefix: str = "planner") -> list[str]:

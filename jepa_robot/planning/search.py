@@ -75,7 +75,7 @@ class Search:
             raise ConfigError(f"stop_spread is {stop_spread}", where="planner", expected="at least 0 and below 1")
         self.optimizer, self.iterations, self.clock = optimizer, iterations, clock
         self.chunk, self.stop_spread, self.extend = chunk, stop_spread, extend
-        # Of evaluations without and with gradients.
+        # Of evaluations without and with gradients, by the candidates of all searches together.
         self.paces = {False: Pace(), True: Pace()}
 
     def run(
@@ -102,7 +102,7 @@ class Search:
         while endless or len(history) < self.iterations:
             plans = optimizer.ask(state)
             if deadline is not None:
-                plans = plans[:, : self._share(state, deadline, self.iterations - len(history))]
+                plans = plans[:, : self._share(state, len(generators), deadline, self.iterations - len(history))]
             wants, most = optimizer.wants_gradients(state), self.chunk or at_once or plans.shape[1]
             energies, gradients = self._evaluate(objective, plans, most, wants, deadline)
             count = energies.shape[1]
@@ -122,10 +122,10 @@ class Search:
             evaluated, stopped, self.clock(),
         )
 
-    def _share(self, state: Any, deadline: float, iterations: int) -> int:
-        """Candidates of the next iteration, so that what time is left serves all that are still to come."""
+    def _share(self, state: Any, searches: int, deadline: float, iterations: int) -> int:
+        """Candidates of each search in the next iteration, so that what time is left serves all that are still to come."""
         pace = self.paces[self.optimizer.wants_gradients(state)]
-        return max(FEWEST, int(pace.capacity(deadline - self.clock()) / max(iterations, 1)))
+        return max(FEWEST, int(pace.capacity(deadline - self.clock()) / (searches * max(iterations, 1))))
 
     def _converged(self, state: Any) -> bool:
         if not self.stop_spread:
@@ -136,12 +136,12 @@ class Search:
         self, objective: Objective, plans: Tensor, at_once: int, wants_gradients: bool, deadline: float | None
     ) -> tuple[Tensor, Tensor | None]:
         """Energies [E, s] and their gradients [E, s, B, A] of the first s candidates for which there was time."""
-        total, done, pace = plans.shape[1], 0, self.paces[wants_gradients]
+        (searches, total), done, pace = plans.shape[:2], 0, self.paces[wants_gradients]
         energies, gradients = [plans.new_empty(len(plans), 0, dtype=torch.float32)], [plans[:, :0]]
         while done < total:
             most = min(at_once, total - done)
             begun = self.clock()
-            size = most if deadline is None else pace.fits(most, deadline - begun)
+            size = most if deadline is None else pace.fits(searches * most, deadline - begun, searches) // searches
             if not size:
                 break
             part, slope = self._part(objective, plans[:, done : done + size], wants_gradients)
@@ -150,7 +150,7 @@ class Search:
             done += size
             if deadline is not None:
                 part.sum().item()  # a GPU has finished
-                pace.learn(size, self.clock() - begun)
+                pace.learn(searches * size, self.clock() - begun)
         return torch.cat(energies, 1), torch.cat(gradients, 1) if wants_gradients else None
 
     def _part(self, objective: Objective, plans: Tensor, wants_gradients: bool) -> tuple[Tensor, Tensor]:

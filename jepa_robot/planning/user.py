@@ -27,7 +27,7 @@ def load_function(name: str, where: str) -> Callable[..., Any]:
     def wrong(what: str, mend: str | None = None) -> ConfigError:
         return ConfigError(what, where=where, expected="module:function", mend=mend)
 
-    module_name, _, attribute = name.partition(":")
+    module_name, _, attribute = name.partition(":") if isinstance(name, str) else ("", "", "")
     if not module_name or not attribute:
         raise wrong(f"is {name!r}")
     if os.getcwd() not in sys.path:  # an installed command does not have it

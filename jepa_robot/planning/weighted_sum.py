@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -21,11 +22,13 @@ class Term:
         name: for messages and diagnostics.
         weight: above 0; below 0 for what there is to be much of.
         energy: see `jepa_robot.planning.energy`.
+        standing: whether it counts for a frame that one only stands in. Energies of actions do not.
     """
 
     name: str
     weight: float
     energy: Energy
+    standing: Literal["always", "never", "if finite"] = "always"
 
 
 class WeightedSum:
@@ -67,6 +70,28 @@ class WeightedSum:
     def values(self, prediction: Prediction, target: Target) -> dict[str, Tensor]:
         """The weighted terms by name, each [E, S]."""
         return {term.name: term.weight * term.energy(prediction, target) for term in self.terms}
+
+    def standing(self, prediction: Prediction, target: Target) -> Tensor:
+        """[E, S] of candidates that are frames to stand in, see `Term.standing`.
+
+        Raises:
+            PlanningError: a term that always counts is no finite number, or none counts.
+        """
+        total = None
+        for term in self.terms:
+            if term.standing == "never":
+                continue
+            values = term.weight * term.energy(prediction, target)
+            if bool(torch.isfinite(values).all()):
+                total = values if total is None else total + values
+            elif term.standing == "always":
+                raise PlanningError(
+                    f"energy {term.name!r} of the current frame is not a finite number",
+                    expected="a finite number", mend="check the model's weights and the state",
+                )
+        if total is None:
+            raise PlanningError("no energy says anything of the current frame", expected="one of a goal")
+        return total
 
     def reset(self) -> None:
         """Count from 0."""

@@ -64,6 +64,11 @@ def test_any_of_several_pictures(tmp_path):
     assert load_goal(paths[:1], MODEL, 4, any_of=True).picture is not None
 
 
+def test_any_frame_of_a_video(tmp_path):
+    loaded = load_goal([video(tmp_path / "way.mp4", 13)], MODEL, 3, any_of=True)
+    assert len(loaded.goal.subgoals) == 1 and len(loaded.goal.subgoals[0].pictures) == 3 and loaded.picture is None
+
+
 @pytest.mark.parametrize(
     "frames, count, expected", [(13, 3, [4, 8, 12]), (13, 1, [12]), (4, 3, [1, 2, 3]), (12, 2, [6, 11])]
 )

@@ -248,7 +248,7 @@ def test_a_camera_that_stands_still_is_named_once(contract, config, scrambled, m
     pose = torch.tensor([[1, 0.5, 2, 0, 3, 0]]).expand(ENVIRONMENTS, -1)
     found = posed.rollout(posed.context(latents, states, actions), plans(posed))
     assert torch.equal(found, posed.rollout(posed.context(latents, states, actions, pose), plans(posed)))
-    for wrong in ([0.0] * 5, [float("nan")] * 6):
+    for wrong in ([0.0] * 5, [float("nan")] * 6, ["a"] * 6):
         with pytest.raises(ConfigError, match="six numbers"):
             posed.set_camera_pose(wrong)
     with pytest.raises(ConfigError, match="takes none"):

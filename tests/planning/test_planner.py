@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from jepa_robot.errors import ConfigError
-from jepa_robot.planning import Observation, build_planner
+from jepa_robot.errors import ConfigError, PlanningError
+from jepa_robot.planning import Goal, Observation, build_planner
 from jepa_robot.planning.protocols import WorldModel
 
 def test_toy_model_keeps_the_protocol(toy):
@@ -238,3 +238,82 @@ def test_the_next_frame_is_compared_with_what_was_expected(toy, settings):
         planner.executed(plan.actions[0])
     assert plan.diagnostics.health.surprise.poor_steps >= 3
     assert "predicted no better" in " ".join(plan.diagnostics.warnings)
+
+
+def test_actions_that_are_held_go_on_while_there_is_no_time(toy, settings):
+    """Of horizon 6, each action held twice, two executed at a time: never what was executed already."""
+    held = dataclasses.replace(settings, horizon=6, execute=2, actions=dataclasses.replace(settings.actions, hold=2))
+    planner = build_planner(toy.Model(), held)
+    planner.reset(toy.draw(toy.goal))
+    robot = toy.Robot((0.1, 0.1))
+    plan = planner.plan(robot.observe())
+    assert len({tuple(action) for action in plan.actions}) == 3  # different ones
+    past = planner.engine.clock() - 1
+    done = []
+    for _ in range(6):
+        done.append(planner.act(robot.observe(), deadline=past))
+        robot.step(done[-1])
+    assert np.allclose(done, plan.actions)
+
+
+def test_missed_deadlines_do_not_repeat_an_action(toy, settings):
+    held = dataclasses.replace(settings, horizon=6, actions=dataclasses.replace(settings.actions, hold=2))
+    planner = build_planner(toy.Model(), held)
+    planner.reset(toy.draw(toy.goal))
+    robot = toy.Robot((0.1, 0.1))
+    done, plan = [planner.act(robot.observe())], planner._plan
+    for _ in range(5):
+        robot.step(done[-1])
+        done.append(planner.act(robot.observe(), deadline=planner.engine.clock() - 1))
+    assert np.allclose(done, plan.actions)
+
+
+def test_the_callers_arrays_are_the_callers(toy, settings):
+    planner = build_planner(toy.Model(), dataclasses.replace(settings, context_frames=3, execute=2))
+    planner.reset(toy.draw(toy.goal))
+    robot, state, expected = toy.Robot(toy.start), np.zeros(2, np.float32), []
+    for _ in range(3):
+        state[:] = robot.position
+        expected.append(robot.position.copy())
+        action = planner.act(dataclasses.replace(robot.observe(), state=state))
+        robot.step(action)
+        before = action.copy()
+        action *= 0
+        assert np.array_equal(planner._previous, before)
+    assert np.allclose(planner.engine.model.contexts[-1][1][0], expected[: len(planner.engine.model.contexts[-1][1][0])])
+
+
+def test_planning_often_from_one_moment_is_no_standstill(toy, settings):
+    planner = build_planner(toy.Model(), settings)
+    planner.reset(Goal.sequence([toy.draw(toy.goal)] * 2))
+    observation = toy.Robot(toy.start).observe()
+    for _ in range(20):
+        assert planner.plan(observation).diagnostics.subgoal == 0 and not planner.arrived
+    # Standing still where an action was executed is one, and where others move it, it is another moment.
+    for _ in range(20):
+        planner.act(observation)
+    assert planner.arrived
+
+
+def test_a_deadline_without_end_is_none(planner, toy):
+    observation = toy.Robot(toy.start).observe()
+    assert planner.plan(observation, deadline=float("inf")).diagnostics.stopped == "iterations"
+    with pytest.raises(PlanningError, match="deadline is NaN"):
+        planner.plan(observation, deadline=float("nan"))
+
+
+def test_an_energy_of_motion_alone_is_not_of_the_frame(toy, settings, tmp_path, monkeypatch):
+    (tmp_path / "motion_alone.py").write_text("def energy(p, t):\n    return (p.actions[..., 0] / p.actions.norm(dim=-1)).mean(-1)")
+    monkeypatch.chdir(tmp_path)
+    energy = dataclasses.replace(settings.energy, functions=["motion_alone:energy"])
+    planner = build_planner(toy.Model(), dataclasses.replace(settings, energy=energy))
+    planner.reset(toy.draw(toy.goal))
+    health = planner.plan(toy.Robot(toy.start).observe()).diagnostics.health
+    assert health.energy_now == pytest.approx(np.square(toy.goal - toy.start).mean(), rel=0.05)
+    assert health.energy_predicted < health.energy_now
+
+
+def test_the_discount_is_of_proprioception_too(toy, settings):
+    energy = dataclasses.replace(settings.energy, steps="discounted", discount=0.1, state=1.0)
+    terms = build_planner(toy.Model(), dataclasses.replace(settings, energy=energy)).engine.energy.energy.terms
+    assert {term.name: term.energy.weights.discount for term in terms} == {"goal": 0.1, "state": 0.1}

@@ -113,3 +113,15 @@ def test_a_plan_for_one_subgoal_is_not_followed_to_the_next(toy, settings):
     assert [plan.diagnostics.subgoal for plan in plans] == [0, 1, 1]
     assert [plan.diagnostics.stopped for plan in plans] == ["iterations", "iterations", "followed"]
     assert (plans[0].actions[0] > 0.05).all() and (plans[1].actions[0] < -0.05).all()
+
+
+@pytest.mark.parametrize("shape", [(2, 2), (1, 1), (5, 7)])
+def test_latents_of_another_shape_are_refused(planner, toy, shape):
+    with pytest.raises(GoalError, match=r"goal picture 2 of 2: has latents \[\d, \d\]; expected \[1, 2\]"):
+        planner.reset(Goal.sequence([toy.draw(toy.goal), torch.zeros(shape)]))
+
+
+def test_latents_may_be_of_another_format(toy, settings):
+    planner = build_planner(toy.Model(), settings)
+    planner.reset(torch.from_numpy(toy.goal)[None].double())
+    assert toy.Robot(toy.start).run(planner, 10)[-1] < 0.02

@@ -119,8 +119,8 @@ def test_fixed_and_discrete_dimensions(toy, settings):
     [
         ({"fixed": {"dz": 0.0}}, "planner.actions.fixed: there is no dimension 'dz'; expected one of dx, dy"),
         ({"fixed": {"dx": "left"}}, "planner.actions.fixed.dx: is 'left'; expected float"),
-        ({"fixed": {"dx": 3.0}}, "dimension 0 is fixed at 3"),
-        ({"levels": {"dy": []}}, "at least one"),
+        ({"fixed": {"dx": 3.0}}, "dx is fixed at 3"),
+        ({"levels": {"dy": []}}, "dy has levels .*at least one"),
         ({"hold": 0}, "hold is 0"),
     ],
 )

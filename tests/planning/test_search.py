@@ -71,6 +71,24 @@ def test_deadlines_are_kept_and_time_is_used(fixed, each):
     assert sum(used) / len(used) > 0.75
 
 
+def test_time_is_shared_by_all_searches():
+    """What one search has taught of the pace holds for eight, and the other way round."""
+
+    class Shared(World):
+        def __call__(self, actions):
+            energies = super().__call__(actions)
+            self.now += self.each * actions.shape[1] * (len(actions) - 1)
+            return energies
+
+    world = Shared(fixed=0.0)
+    search = make(world)
+    for many in (1, 8, 1, 8):
+        for _ in range(3):
+            begun = world.now
+            found = search.run(world, [torch.Generator().manual_seed(e) for e in range(many)], deadline=begun + 0.1)
+            assert world.now - begun <= 0.1 and found.evaluated >= 0.5 * 100 / many
+
+
 def test_a_machine_that_becomes_slower_is_noticed():
     world = World(0.001, 0.0005)
     search = make(world, extend=True)

@@ -149,6 +149,7 @@ class TestOwnFunctions:
         [
             ("own_energies", "setting: is 'own_energies'; expected module:function"),
             (":energy", "is ':energy'"),
+            (5, "is 5; expected module:function"),
             ("own_energy:energy", "there is no module 'own_energy'.*PYTHONPATH"),
             ("own_energies.deeper:energy", "there is no module 'own_energies.deeper'"),
             ("own_energies:enrgy", "module 'own_energies' has no 'enrgy'"),

@@ -63,8 +63,8 @@ def command(
 
     Searched are optimizer, samples, elites, iterations, horizon, width of the search, distance and action cost; what is
     given as KEY=VALUE or with --planner is where the others stay. The first trial is those settings as they are. Of all
-    that no other beats in both success and time, the fastest within --within of the best success is written to OUT, and
-    measured again on pairs that the search has not seen. Times are those of this machine: let nothing else run on it.
+    that no other beats in both success and time, the fastest within --within of the best success is written to OUT, with
+    all in which it differs from the shipped settings, and measured again on pairs that the search has not seen. Times are those of this machine: let nothing else run on it.
     """
     if out.suffix not in (".yaml", ".yml"):
         raise ConfigError(f"is {out.name}", where="--out", expected="a name that ends in .yaml")
@@ -72,9 +72,12 @@ def command(
         raise OutputError("exists already", where=out, mend="choose another name")
 
     import yaml
+    from omegaconf import OmegaConf
 
     from jepa_robot.cli.planning import configuration, prepare  # loads torch and Hydra
     from jepa_robot.evaluation.tasks import LAST_EVALUATION_SEED
+    from jepa_robot.planning.goal_latents import encoder_digest
+    from jepa_robot.planning.presets import changed, differing
 
     try:
         from jepa_robot.evaluation.tuning import Outcome, fastest, tune
@@ -90,13 +93,18 @@ def command(
     with setup.task:
         front = tune(
             lambda settings: _measure(setup, settings, episodes, seed),
-            trials, optimizers, horizon, setup.settings.energy.space, seed, out.with_name(f"{out.name}.trials"),
+            trials, optimizers, horizon, setup.settings, seed, out.with_name(f"{out.name}.trials"),
             lambda number, outcome: click.echo(f"trial {number + 1}/{trials}  {_line(outcome)}", err=True),
+            {
+                "task": OmegaConf.to_container(config.task), "--episodes": episodes,
+                "checkpoint": encoder_digest(setup.planner.engine.model),
+            },
         )
         chosen = fastest(front, within)
         again = Outcome(chosen.settings, *_measure(setup, chosen.settings, episodes, seed + 1))
     with atomic_path(out) as path:
-        path.write_text(yaml.safe_dump(chosen.settings, sort_keys=False))
+        written = differing(changed(setup.settings, chosen.settings))
+        path.write_text(yaml.safe_dump(written, sort_keys=False))
     if as_json:
         facts = {"out": str(out), "front": [_facts(o) for o in front], "chosen": _facts(chosen), "again": _facts(again)}
         click.echo(json.dumps(facts))

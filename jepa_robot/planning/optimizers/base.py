@@ -20,6 +20,7 @@ from jepa_robot.errors import ConfigError, PlanningError
 from jepa_robot.planning.actions import ActionSpace
 
 MAX_SAMPLES = 100_000
+INFEASIBLE = 1e20  # from here on energies are of candidates that break constraints, all above those that do not
 FLIP = 0.3  # a standard deviation of so many gaps between levels crosses half a gap in 1 of 20 samples
 
 
@@ -129,9 +130,10 @@ def finite(plans: Tensor, energies: Tensor, best: tuple[Tensor, Tensor]) -> tupl
     """
     energies = torch.where(torch.isfinite(energies), energies.float(), torch.inf)
     lost = torch.isinf(energies).all(1)
-    if bool((lost & torch.isinf(best[1])).any()):
+    if bool((none := lost & torch.isinf(best[1])).any()):
+        which = f" of robot {int(none.nonzero()[0]) + 1} of {len(none)}" if len(none) > 1 else ""
         raise PlanningError(
-            f"all {energies.shape[1]} candidate plans have an energy that is not a finite number",
+            f"all {energies.shape[1]} candidate plans{which} have an energy that is not a finite number",
             expected="finite energies",
             mend="check the model's weights and the observation's state",
         )

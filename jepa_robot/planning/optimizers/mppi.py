@@ -9,9 +9,9 @@ samples and the projection P on the possible plans:
     sigma' = n sigma + (1 - n) sqrt(sum_s w_s (x_s - mu')^2)
 
 Energies in a latent space have no unit, so the temperature lambda has none either: r = median E - min E of the
-samples is what it is a fraction of. A median, so that a few samples that a penalty made enormous change nothing. With
-n = 1 sigma is fixed, as published; with less it narrows, as in TD-MPC (N. Hansen et al., ICML 2022). The publication's
-term for the cost of control is left to the energy.
+samples that keep to constraints is what it is a fraction of. A median, so that a few samples that a penalty made
+enormous change nothing. With n = 1 sigma is fixed, as published; with less it narrows, as in TD-MPC (N. Hansen et al.,
+ICML 2022). The publication's term for the cost of control is left to the energy.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from torch import Tensor
 
 from jepa_robot.planning.actions import ActionSpace
 from jepa_robot.planning.optimizers.base import (
+    INFEASIBLE,
     MAX_SAMPLES,
     average,
     better,
@@ -122,7 +123,9 @@ class MPPI:
         """Move to the weighted mean of candidates [E, S, B, A] with energies [E, S]."""
         plans, energies = finite(plans, energies, (state.best, state.best_energy))
         above = energies - energies.min(1, keepdim=True).values
-        usual = torch.where(torch.isfinite(above), above, torch.nan).nanmedian(1, keepdim=True).values
+        allowed = energies < INFEASIBLE
+        counted = torch.where(allowed.any(1, keepdim=True), allowed, torch.isfinite(above))
+        usual = torch.where(counted, above, torch.nan).nanmedian(1, keepdim=True).values
         scale = (self.temperature * usual).clamp_min(torch.finfo(above.dtype).tiny)
         weights = (-above / scale).softmax(1)
         mean, std = fit(plans, weights)

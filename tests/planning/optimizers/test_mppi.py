@@ -3,6 +3,7 @@ import torch
 from optimizer_cases import generators
 
 from jepa_robot.planning.actions import ActionSpace
+from jepa_robot.planning.optimizers.base import INFEASIBLE
 from jepa_robot.planning.optimizers.mppi import MPPI
 
 LOW, HIGH = torch.tensor([-1.0, -0.5]), torch.tensor([1.0, 2.0])
@@ -56,6 +57,17 @@ def test_enormous_penalties_of_a_few_change_nothing_for_the_others():
     _, usual = told(make(), torch.tensor([[1.0, 2.0, 3.0, 4.0, 50.0, 60.0]]))
     _, enormous = told(make(), torch.tensor([[1.0, 2.0, 3.0, 4.0, 1e9, 1e12]]))
     torch.testing.assert_close(usual.mean, enormous.mean, atol=1e-5, rtol=0)
+
+
+def test_energies_count_where_most_candidates_break_constraints():
+    """Those that do are no measure of how much energies differ among the others; among themselves they are."""
+    energies = torch.tensor([[1.0, 2.0, 4.0, 3 * INFEASIBLE, 4 * INFEASIBLE, 5 * INFEASIBLE, 9 * INFEASIBLE]])
+    plans, after = told(make(samples=7), energies)
+    weights = torch.softmax(-torch.tensor([0.0, 1.0, 3.0]) / (0.5 * 1.0), 0)
+    torch.testing.assert_close(after.mean, (weights[:, None, None] * plans[0, :3]).sum(0)[None])
+    plans, after = told(make(samples=3), energies[:, 3:6])
+    weights = torch.softmax(-torch.tensor([0.0, 1.0, 2.0]) / 0.5, 0)
+    torch.testing.assert_close(after.mean, (weights[:, None, None] * plans[0]).sum(0)[None])
 
 
 def test_momentum_1_keeps_sigma_fixed_as_published():
