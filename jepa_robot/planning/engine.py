@@ -12,6 +12,7 @@ from torch import Tensor
 
 from jepa_robot.errors import ConfigError, PlanningError
 from jepa_robot.planning.constraints import Constrained
+from jepa_robot.planning.goal_latents import latent_shape
 from jepa_robot.planning.pace import Pace
 from jepa_robot.planning.protocols import Prediction, Target, WorldModel
 from jepa_robot.planning.search import Search, SearchResult
@@ -102,9 +103,8 @@ class Engine:
 
     @functools.cached_property
     def latent_shape(self) -> tuple[int, int]:
-        """(N, D) of a frame's latents, which only the encoder knows."""
-        camera = self.contract.camera
-        return tuple(self.encode([np.zeros((camera.height, camera.width, 3), np.uint8)]).shape[1:])
+        """(N, D) of a frame's latents."""
+        return latent_shape(self.model)
 
     def novelty(self, latents: Tensor) -> Tensor:
         """Latents [n, N, D] -> [n], see `WorldModel.novelty`."""

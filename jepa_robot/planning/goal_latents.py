@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from jepa_robot.errors import ContractError, GoalError
 from jepa_robot.files import atomic_path
+from jepa_robot.planning.protocols import WorldModel
 from jepa_robot.spec import Contract
 
 HEADER = "jepa_robot.goal_latents"
@@ -101,11 +102,17 @@ def _require_latents(latents: Tensor, where: object) -> None:
         raise GoalError("has numbers that are not finite", where=where, expected="latents of an encoder")
 
 
-def _require_same_shape(latents: Tensor, path: object, model: EncodingModel) -> None:
+def latent_shape(model: WorldModel | EncodingModel) -> tuple[int, int]:
+    """(N, D) of a frame's latents, which only the encoder knows: it is given a black frame."""
     camera = model.contract.camera
     frame = torch.zeros(1, 1, camera.height, camera.width, 3, dtype=torch.uint8, device=model.device)
     with torch.inference_mode():
-        expected = list(model.encode(frame).shape[2:])
+        n, d = model.encode(frame).shape[2:]
+    return n, d
+
+
+def _require_same_shape(latents: Tensor, path: object, model: EncodingModel) -> None:
+    expected = list(latent_shape(model))
     if list(latents.shape[1:]) != expected:
         found = list(latents.shape[1:])
         raise GoalError(f"has latents {found}", where=path, expected=f"{expected}, the model's [N, D]")

@@ -64,7 +64,8 @@ def command(
     Searched are optimizer, samples, elites, iterations, horizon, width of the search, distance and action cost; what is
     given as KEY=VALUE or with --planner is where the others stay. The first trial is those settings as they are. Of all
     that no other beats in both success and time, the fastest within --within of the best success is written to OUT, with
-    all in which it differs from the shipped settings, and measured again on pairs that the search has not seen. Times are those of this machine: let nothing else run on it.
+    all in which it differs from the shipped settings, and measured again on pairs that the search has not seen. Times are
+    those of this machine: let nothing else run on it.
     """
     if out.suffix not in (".yaml", ".yml"):
         raise ConfigError(f"is {out.name}", where="--out", expected="a name that ends in .yaml")
