@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from jepa_robot.models.attention import Block, ModulatedBlock, initialise
 from jepa_robot.models.cache import Cache, Common
+from jepa_robot.models.linear import Linear
 from jepa_robot.models.rope import grid_positions, require_even, rotation_table
 
 CAMERA_DIMS = 6  # of a camera's pose: position in metres, Euler xyz in radians
@@ -87,14 +88,14 @@ class ActionConditionedPredictor(nn.Module):
     def __init__(self, config: PredictorConfig, latent_width: int, grid: int, action_dims: int, state_dims: int):
         super().__init__()
         self.config, self.grid = config, grid
-        self.embed = nn.Linear(latent_width, config.width)
-        self.action_embed = nn.Linear(action_dims, config.width)
-        self.state_embed = nn.Linear(state_dims, config.width)
-        self.extrinsics_embed = nn.Linear(CAMERA_DIMS, config.width) if config.extrinsics else None
+        self.embed = Linear(latent_width, config.width)
+        self.action_embed = Linear(action_dims, config.width)
+        self.state_embed = Linear(state_dims, config.width)
+        self.extrinsics_embed = Linear(CAMERA_DIMS, config.width) if config.extrinsics else None
         block = ModulatedBlock if config.conditioning == "adaln" else Block
         self.blocks = nn.ModuleList(block(config.width, config.heads, config.mlp_ratio) for _ in range(config.depth))
         self.norm = nn.LayerNorm(config.width, eps=1e-6)
-        self.proj = nn.Linear(config.width, latent_width)
+        self.proj = Linear(config.width, latent_width)
         initialise(self)
         if config.predicts == "change":
             nn.init.trunc_normal_(self.proj.weight, std=0.01)  # start close to copying the frame

@@ -9,6 +9,7 @@ from torch.utils.checkpoint import checkpoint
 
 from jepa_robot.models.attend import attend, attend_shared, attention, join
 from jepa_robot.models.cache import Cache, Common
+from jepa_robot.models.linear import Linear, linear_gelu
 from jepa_robot.models.rope import rotate
 
 Table = tuple[Tensor, Tensor]
@@ -22,8 +23,8 @@ class Attention(nn.Module):
         if width % heads:
             raise ValueError(f"width {width} is not divisible by {heads} heads")
         self.heads = heads
-        self.qkv = nn.Linear(width, 3 * width)
-        self.proj = nn.Linear(width, width)
+        self.qkv = Linear(width, 3 * width)
+        self.proj = Linear(width, width)
 
     def _project(self, x: Tensor, table: Table) -> tuple[Tensor, Tensor, Tensor]:
         batch, length, _ = x.shape
@@ -81,15 +82,14 @@ def hidden_units(width: int, mlp_ratio: float) -> int:
 
 
 class Mlp(nn.Sequential):
-    """Linear, GELU, linear. Without gradients GELU overwrites its input: fresh memory costs more than computing it."""
+    """Linear, GELU, linear."""
 
     def __init__(self, width: int, hidden: int):
-        super().__init__(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width))
+        super().__init__(Linear(width, hidden), nn.GELU(), Linear(hidden, width))
 
     def forward(self, x: Tensor) -> Tensor:
         """x [..., width] -> [..., width]."""
-        hidden = self[0](x)
-        return self[2](self[1](hidden) if torch.is_grad_enabled() else torch.ops.aten.gelu_(hidden))
+        return self[2](linear_gelu(x, self[0].weight, self[0].bias))
 
 
 class Block(nn.Module):
@@ -152,7 +152,7 @@ class ModulatedBlock(nn.Module):
     def __init__(self, width: int, heads: int, mlp_ratio: float = 4.0):
         super().__init__()
         self.block = Block(width, heads, mlp_ratio)
-        self.modulation = nn.Linear(width, 6 * width)
+        self.modulation = Linear(width, 6 * width)
 
     def _modulation(self, condition: Tensor, length: int) -> tuple[Tensor, ...]:
         """condition [B, T, width] -> six of [B, length, width], every frame's for all its tokens."""

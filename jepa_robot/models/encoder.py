@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from jepa_robot.models.attention import Block, initialise
+from jepa_robot.models.linear import Linear, linear
 from jepa_robot.models.rope import grid_positions, rotation_table
 
 TUBELET = 2
@@ -76,7 +77,7 @@ class VideoEncoder(nn.Module):
         self.config = config
         # [width, channel, time, row, column], V-JEPA 2's layout of the tubelet convolution
         patch = config.patch_size
-        self.patch_embed = nn.Linear(3 * TUBELET * patch * patch, config.width)
+        self.patch_embed = Linear(3 * TUBELET * patch * patch, config.width)
         self.blocks = nn.ModuleList(Block(config.width, config.heads, config.mlp_ratio) for _ in range(config.depth))
         self.norm = nn.LayerNorm(config.width, eps=1e-6)
         self._pixel_moments = {"pixel_mean": pixel_mean, "pixel_std": pixel_std}
@@ -152,6 +153,6 @@ class VideoEncoder(nn.Module):
         batch, time = frames.shape[:2]
         x = self.patchify(frames).flatten(0, 1)  # [B T, N, 3, pixels]
         weight = self.patch_embed.weight.unflatten(1, (3, TUBELET, -1)).sum(2).flatten(1)
-        tokens = F.linear(x.flatten(2), weight, self.patch_embed.bias)
+        tokens = linear(x.flatten(2), weight, self.patch_embed.bias)
         latents = self.run(tokens, self.positions(1))
         return F.layer_norm(latents.float(), latents.shape[-1:]).unflatten(0, (batch, time))

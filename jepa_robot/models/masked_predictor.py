@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from jepa_robot.models.attention import Block, initialise
+from jepa_robot.models.linear import Linear
 from jepa_robot.models.rope import rotation_table
 
 
@@ -35,11 +36,11 @@ class MaskedPredictor(nn.Module):
     def __init__(self, encoder_width: int, config: MaskedPredictorConfig):
         super().__init__()
         self.config = config
-        self.embed = nn.Linear(encoder_width, config.width)
+        self.embed = Linear(encoder_width, config.width)
         self.mask_tokens = nn.Parameter(torch.zeros(config.mask_tokens, config.width))
         self.blocks = nn.ModuleList(Block(config.width, config.heads, config.mlp_ratio) for _ in range(config.depth))
         self.norm = nn.LayerNorm(config.width, eps=1e-6)
-        self.proj = nn.Linear(config.width, encoder_width)
+        self.proj = Linear(config.width, encoder_width)
         initialise(self)
         nn.init.trunc_normal_(self.mask_tokens, std=0.02)
 

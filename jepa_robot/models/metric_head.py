@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from jepa_robot.models.linear import Linear
+
 
 @dataclass(frozen=True)
 class MetricConfig:
@@ -26,15 +28,15 @@ class MetricHead(nn.Module):
     def __init__(self, tokens: int, width: int, config: MetricConfig):
         super().__init__()
         self.net = nn.Sequential(
-            nn.Linear(tokens * width, config.hidden),
+            Linear(tokens * width, config.hidden),
             nn.LayerNorm(config.hidden, eps=1e-6),
             nn.GELU(),
-            nn.Linear(config.hidden, config.hidden),
+            Linear(config.hidden, config.hidden),
             nn.GELU(),
-            nn.Linear(config.hidden, config.dims),
+            Linear(config.hidden, config.dims),
         )
         for layer in self.net:
-            if isinstance(layer, nn.Linear):
+            if isinstance(layer, Linear):
                 nn.init.kaiming_uniform_(layer.weight, a=5**0.5)
                 nn.init.zeros_(layer.bias)
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from jepa_robot.models.linear import Linear
+
 if TYPE_CHECKING:
     from jepa_robot.models.encoder import EncoderConfig
     from jepa_robot.models.timm_encoder import TimmEncoderConfig
@@ -63,7 +65,7 @@ class PooledEncoder(nn.Module):
         super().__init__()
         self.config, self.encoder = config, encoder
         sizes = config.encoder
-        self.linear = nn.Linear(sizes.tokens * sizes.width, config.width) if config.pooling == "linear" else None
+        self.linear = Linear(sizes.tokens * sizes.width, config.width) if config.pooling == "linear" else None
 
     @property
     def pixel_mean(self) -> Tensor:
