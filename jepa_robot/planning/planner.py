@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from jepa_robot.errors import ConfigError, GoalError, NoveltyError, PlanningError
+from jepa_robot.errors import ConfigError, GoalError, PlanningError
 from jepa_robot.planning.arrival import ArrivalRule
 from jepa_robot.planning.checks import check_image, check_observation
 from jepa_robot.planning.engine import Engine, Moment, Outcome
-from jepa_robot.planning.goals import Goal, SubGoal, SubgoalSequence
+from jepa_robot.planning.goals import Goal, SubgoalSequence
 from jepa_robot.planning.health import (
     Expectation,
     Health,
@@ -28,6 +28,7 @@ from jepa_robot.planning.health import (
 )
 from jepa_robot.planning.memory import Memory
 from jepa_robot.planning.protocols import Target
+from jepa_robot.planning.targets import targets_of
 from jepa_robot.planning.types import Diagnostics, Observation, Plan
 
 
@@ -89,9 +90,7 @@ class Planner:
             NoveltyError: it shows nothing like what the model was trained on.
         """
         goal = goal if isinstance(goal, Goal) else Goal.of(goal)
-        count = sum(len(subgoal.pictures) for subgoal in goal.subgoals)
-        names = iter([f"goal picture {i + 1} of {count}" for i in range(count)] if count > 1 else ["goal picture"])
-        targets = [self._target(subgoal, names) for subgoal in goal.subgoals]
+        targets = targets_of(goal, self.engine, self.max_novelty)
         self._subgoals, self._targets = SubgoalSequence(goal), targets
         self._generator.manual_seed(self.seed if seed is None else seed)
         self._carried = self._previous = self._now = self._expected = self._plan = None
@@ -183,30 +182,6 @@ class Planner:
         """The current sub-goal's."""
         return self._targets[self._subgoals.index]
 
-    def _target(self, subgoal: SubGoal, names: Iterator[str]) -> Target:
-        """The sub-goal in the space of energies; ``names`` are of its pictures and those after them, for messages.
-
-        Raises:
-            GoalError, NoveltyError: see `reset`.
-        """
-        latents = []
-        for picture, name in zip(subgoal.pictures, names):
-            if isinstance(picture, np.ndarray):
-                check_image(self.contract, picture, GoalError, name)
-                latents.append(self.engine.encode([picture])[0])
-            elif tuple(picture.shape) == self.engine.latent_shape:
-                latents.append(picture.to(self.engine.device, torch.float32))
-            else:
-                expected = f"{list(self.engine.latent_shape)}, the model's [N, D]"
-                raise GoalError(f"has latents {list(picture.shape)}", where=name, expected=expected)
-            self._check_novelty(latents[-1], name)
-        state = None
-        if subgoal.state is not None:
-            if len(subgoal.state) != len(self.contract.states):
-                raise GoalError(f"goal state has {len(subgoal.state)} numbers", expected=len(self.contract.states))
-            state = torch.from_numpy(subgoal.state).to(self.engine.device)[None]
-        return Target(torch.stack([self.engine.measure(one) for one in latents])[None], state)
-
     def _observe(self, observation: Observation, latents: Tensor, novelty: float) -> _Noticed:
         """Take a frame with latents [N, D]: where the run is, and what to plan from."""
         self._memory.observe(latents, torch.tensor(observation.state, device=self.engine.device))  # a copy
@@ -263,17 +238,6 @@ class Planner:
             self._carried, self._since = found.carried[e : e + 1], 0
         self._expected, self._plan, self._age = outcome.expected.features[e, 0], plan, 0
         return plan
-
-    def _check_novelty(self, goal: Tensor, name: str) -> None:
-        """A model gives every picture a place in its latent space, also one that it knows nothing about."""
-        novelty = float(self.engine.novelty(goal[None]))
-        if self.max_novelty is not None and not novelty <= self.max_novelty:
-            raise NoveltyError(
-                f"is unlike everything that the model was trained on (novelty {novelty:.1f})",
-                where=name,
-                expected=f"at most {self.max_novelty:g}; training pictures have about 1",
-                mend="take it with the camera, scene and light of the training data, or set planner.max_novelty=inf",
-            )
 
 
 @dataclass(frozen=True)
