@@ -24,6 +24,7 @@ from jepa_robot.evaluation.episodes import EpisodeResult, attempt, drawn_episode
 from jepa_robot.evaluation.policies import PlannerPolicy
 from jepa_robot.evaluation.statistics import summary
 from jepa_robot.evaluation.tasks import episode_seed
+from jepa_robot.evaluation.way import with_way
 from jepa_robot.planning import PlannerSettings, build_planner
 
 TABLES = {
@@ -52,6 +53,8 @@ def main() -> None:
     parser.add_argument("--task", default="panda_reach", help="default: %(default)s")
     parser.add_argument("--checkpoint", help="default: the task's shipped one")
     parser.add_argument("--episodes", type=int, default=100, help="default: %(default)s")
+    parser.add_argument("--subgoals", type=int, default=0, help="pictures of the expert's way; default: %(default)s")
+    parser.add_argument("--goal-steps", type=int, help="actions after which to go on to the next; default: on arrival")
     parser.add_argument("--max-steps", type=int, help="actions before an episode ends; default: the task's")
     parser.add_argument("--seed", type=int, default=100, help="default: %(default)s")
     parser.add_argument("--threads", type=int, default=1, help="default: %(default)s")
@@ -62,12 +65,14 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     model = setup.planner.engine.model
     settings = [PlannerSettings.from_dict(OmegaConf.to_container(config.planner)) for config in configs]
-    policies = [PlannerPolicy(build_planner(model, one)) for one in settings]
+    policies = [PlannerPolicy(build_planner(model, one), subgoal_steps=options.goal_steps) for one in settings]
     results: list[list[EpisodeResult]] = [[] for _ in rows]
     with setup.task:
         for i in tqdm(range(options.episodes), unit="episode"):
             number = episode_seed(options.seed, i)
             start, goal = drawn_episode(setup.task, number)
+            if options.subgoals:
+                goal = with_way(setup.task, start, goal, options.subgoals, setup.max_steps, number)
             for policy, found in zip(policies, results):
                 found.append(attempt(setup.task, policy, start, goal, setup.max_steps, number).without_images())
     print("| Settings | Success (95%) | Steps, median | End, median / 95% (cm) | A step, median / 95% (ms) | Time |")

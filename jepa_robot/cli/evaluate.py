@@ -28,6 +28,14 @@ Results = dict[str, list["EpisodeResult"]]
 @click.option("--episodes", type=click.IntRange(1, 100_000), default=100, show_default=True, help="Start/goal pairs.")
 @click.option("--seed", type=SEED, default=0, show_default=True, help="Which start/goal pairs.")
 @click.option(
+    "--subgoals", type=click.IntRange(0, 100), default=0, show_default=True,
+    help="Pictures of the task's expert on its way, to be gone to one after another before the goal's.",
+)
+@click.option(
+    "--goal-steps", type=click.IntRange(min=0), default=0, show_default=True,
+    help="Actions after which to go on to the next picture, arrived or not; 0: not before arrival.",
+)
+@click.option(
     "--out",
     type=click.Path(path_type=Path),
     help="Folder, new or empty, for results.json, episodes.csv and a strip of every failed episode.",
@@ -41,6 +49,8 @@ def command(
     variation: tuple[str, ...],
     episodes: int,
     seed: int,
+    subgoals: int,
+    goal_steps: int,
     checkpoint: str | None,
     max_steps: int | None,
     planner: Path | None,
@@ -54,6 +64,9 @@ def command(
     The same start/goal pairs are also run with random actions (the floor) and with the ceiling: the same optimizer on
     the true state of the simulator for reaching, the task's scripted expert for other tasks. Success is the task's
     verdict on the true state at the end of an episode.
+
+    With --subgoals the planner is shown the way, as V-JEPA 2-AC is where an object has to be moved: the planner goes to
+    pictures of what the task's expert does from the same start, and then to the goal's.
 
     Episode i has seed 1000000 + 100000 * SEED + i, which `plan --seed` and `goal --seed` understand, too. Settings
     from configs/evaluate.yaml can be given as KEY=VALUE, e.g. planner.optimizer.samples=256.
@@ -77,13 +90,14 @@ def command(
     with contextlib.ExitStack() as at_end:
         # The folder is made first: what cannot be written to is refused before hours of episodes.
         with setup.task, contextlib.nullcontext() if out is None else atomic_folder(out) as folder:
-            results = _run(setup, episodes, seed, keep_failures=out is not None)
+            results = _run(setup, episodes, seed, subgoals, goal_steps, keep_failures=out is not None)
             facts = {
                 "task": setup.task.name,
                 "checkpoint": setup.checkpoint,
                 "seed": seed,
                 "max_steps": setup.max_steps,
                 "variation": list(setup.variation),
+                "subgoals": subgoals,
                 **{policy: summary(of_policy) for policy, of_policy in results.items()},
             }
             at_end.callback(_print, facts, list(results), as_json)  # also where the disk is full
@@ -94,15 +108,16 @@ def command(
         record_results(setup.checkpoint, {_title(facts): kept | {"overrides": list(overrides)}})
 
 
-def _run(setup: Setup, episodes: int, seed: int, keep_failures: bool) -> Results:
+def _run(setup: Setup, episodes: int, seed: int, subgoals: int, goal_steps: int, keep_failures: bool) -> Results:
     """All policies on the same episodes; pictures are only kept of the planner's failures, if at all."""
     from jepa_robot.evaluation.episodes import attempt, drawn_episode
     from jepa_robot.evaluation.policies import PlannerPolicy, RandomPolicy, ceiling
     from jepa_robot.evaluation.tasks import episode_seed
+    from jepa_robot.evaluation.way import with_way
 
     task = setup.task
     policies = {
-        "planner": PlannerPolicy(setup.planner),
+        "planner": PlannerPolicy(setup.planner, subgoal_steps=goal_steps or None),
         "random": RandomPolicy(),
         "ceiling": ceiling(task, setup.settings),
     }
@@ -112,6 +127,8 @@ def _run(setup: Setup, episodes: int, seed: int, keep_failures: bool) -> Results
         for i in range(episodes):
             number = episode_seed(seed, i)
             start, goal = drawn_episode(task, number)
+            if subgoals:
+                goal = with_way(task, start, goal, subgoals, setup.max_steps, number)
             for name, policy in policies.items():
                 result = attempt(task, policy, start, goal, setup.max_steps, number)
                 keep = keep_failures and name == "planner" and not result.success
@@ -155,8 +172,9 @@ def _save(folder: Path, facts: dict[str, Any], results: Results) -> None:
 
 
 def _title(facts: dict[str, Any]) -> str:
-    """The task, and how its look varied."""
-    return f"{facts['task']} ({', '.join(facts['variation'])})" if facts["variation"] else facts["task"]
+    """The task, how its look varied, and whether the way was shown."""
+    said = [*facts["variation"], *([f"{facts['subgoals']} sub-goals"] if facts["subgoals"] else [])]
+    return f"{facts['task']} ({', '.join(said)})" if said else facts["task"]
 
 
 def _table(facts: dict[str, Any], policies: list[str]) -> str:

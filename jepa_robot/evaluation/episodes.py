@@ -21,12 +21,14 @@ class Goal:
     """Where to go.
 
     Attributes:
-        image: uint8 [height, width, 3] RGB, all that a planner is given.
+        image: uint8 [height, width, 3] RGB; it and ``way`` are all that a planner is given.
         state: the simulator's state in the picture, to judge success; None when unknown.
+        way: sub-goal pictures, to be gone to one after another before ``image``.
     """
 
     image: np.ndarray
     state: dict[str, Any] | None = None
+    way: tuple[np.ndarray, ...] = ()
 
 
 @dataclass(frozen=True)

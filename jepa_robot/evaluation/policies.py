@@ -23,17 +23,20 @@ from jepa_robot.spec import Contract
 
 
 class PlannerPolicy:
-    """A planner; it is given the goal's picture and nothing else.
+    """A planner; it is given the goal's pictures and nothing else.
 
     Args:
-        aim: what it is given instead of the picture: several, or latents.
+        aim: what it is given instead of the pictures: others, or latents.
+        subgoal_steps: actions after which it goes on to the next picture, arrived or not; None: not before arrival.
     """
 
-    def __init__(self, planner: Planner, aim: Aim | None = None):
-        self.planner, self.aim = planner, aim
+    def __init__(self, planner: Planner, aim: Aim | None = None, subgoal_steps: int | None = None):
+        self.planner, self.aim, self.subgoal_steps = planner, aim, subgoal_steps
 
     def reset(self, task: Task, goal: Goal, seed: int) -> None:
-        self.planner.reset(goal.image if self.aim is None else self.aim, seed=seed)
+        steps = [self.subgoal_steps] * len(goal.way) + [None]
+        aim = Aim.sequence([*goal.way, goal.image], steps) if self.aim is None else self.aim
+        self.planner.reset(aim, seed=seed)
 
     def decide(self, observation: Observation) -> Decision:
         plan = self.planner.follow(observation)

@@ -123,9 +123,14 @@ class Search:
         )
 
     def _share(self, state: Any, searches: int, deadline: float, iterations: int) -> int:
-        """Candidates of each search in the next iteration, so that what time is left serves all that are still to come."""
+        """Candidates of each search in the next iteration, so that what time is left serves all that are still to come.
+
+        Of eight numbers an octave: every size that is new costs the compilation of its kernels.
+        """
         pace = self.paces[self.optimizer.wants_gradients(state)]
-        return max(FEWEST, int(pace.capacity(deadline - self.clock()) / (searches * max(iterations, 1))))
+        share = int(pace.capacity(deadline - self.clock()) / (searches * max(iterations, 1)))
+        step = 1 << max(0, share.bit_length() - 4)
+        return max(FEWEST, share // step * step)
 
     def _converged(self, state: Any) -> bool:
         if not self.stop_spread:

@@ -166,3 +166,11 @@ def test_wrong_options(call, tiny_checkpoint, tmp_path, args, word):
     (tmp_path / "used").mkdir()
     (tmp_path / "used/file").write_text("mine")
     assert_refused(evaluate(call, tiny_checkpoint, *args), word)
+
+
+def test_sub_goals_of_the_expert_s_way(call, tiny_checkpoint):
+    few = "--episodes", 1, "--max-steps", 6, "--subgoals", 2, "--goal-steps", 2
+    code, out, _ = evaluate(call, tiny_checkpoint, *few)
+    assert code == 0 and out.startswith("panda_reach (2 sub-goals), ")
+    _, told, _ = evaluate(call, tiny_checkpoint, *few, "--json")
+    assert json.loads(told)["subgoals"] == 2

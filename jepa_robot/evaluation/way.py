@@ -1,0 +1,46 @@
+"""Sub-goal pictures: what the camera sees on an expert's way to a goal."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from jepa_robot.errors import TaskError
+from jepa_robot.evaluation.episodes import Goal
+from jepa_robot.evaluation.policies import ExpertPolicy
+from jepa_robot.evaluation.tasks import Task
+from jepa_robot.planning.types import Observation
+
+
+def with_way(task: Task, start: dict[str, Any], goal: Goal, count: int, max_steps: int, seed: int) -> Goal:
+    """The goal with ``count`` pictures of the task's expert on its way from ``start``, whether it gets there or not.
+
+    V-JEPA 2-AC (arXiv 2506.09985, section 4.2) grasps, lifts and places by pictures of what is between. These lie
+    equally far from each other along the way of the proprioception, each of its dimensions as a share of its range.
+
+    Args:
+        max_steps: actions of the expert; where it stands still counts for nothing.
+
+    Raises:
+        TaskError: the task has no expert.
+    """
+    if "expert" not in task.env.demonstrator_kinds():
+        raise TaskError("has no expert to see the way of", where=f"task {task.name}", mend="leave sub-goals out")
+    expert, camera = ExpertPolicy(), task.contract.camera.name
+    expert.reset(task, goal, seed)
+    frame, _ = task.env.reset(seed=seed, options={"state": start, "goal_state": goal.state})
+    seen = [Observation.from_dict(frame, camera)]
+    for _ in range(max_steps):
+        frame, *_ = task.env.step(expert.decide(seen[-1]).action)
+        seen.append(Observation.from_dict(frame, camera))
+    ranges = task.contract.state_high - task.contract.state_low
+    chosen = evenly_along(np.stack([one.state for one in seen]) / ranges, count)
+    return dataclasses.replace(goal, way=tuple(seen[i].image for i in chosen))
+
+
+def evenly_along(states: np.ndarray, count: int) -> list[int]:
+    """Indices of ``count`` of states [T, P] between the first and the last, equally far from each other on the way."""
+    gone = np.concatenate([[0.0], np.abs(np.diff(states, axis=0)).sum(1).cumsum()])
+    return np.searchsorted(gone, gone[-1] * np.arange(1, count + 1) / (count + 1)).tolist()
