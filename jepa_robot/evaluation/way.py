@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,11 +15,28 @@ from jepa_robot.evaluation.tasks import Task
 from jepa_robot.planning.types import Observation
 
 
-def with_way(task: Task, start: dict[str, Any], goal: Goal, count: int, max_steps: int, seed: int) -> Goal:
-    """The goal with ``count`` pictures of the task's expert on its way from ``start``, whether it gets there or not.
+@dataclass(frozen=True)
+class Moment:
+    """What the camera sees, uint8 [height, width, 3], the proprioception float32 [P], and the simulator's state."""
 
-    V-JEPA 2-AC (arXiv 2506.09985, section 4.2) grasps, lifts and places by pictures of what is between. These lie
-    equally far from each other along the way of the proprioception, each of its dimensions as a share of its range.
+    image: np.ndarray
+    proprioception: np.ndarray
+    state: dict[str, Any]
+
+
+def with_way(task: Task, start: dict[str, Any], goal: Goal, count: int, max_steps: int, seed: int) -> Goal:
+    """The goal with pictures of `expert_way`."""
+    way = expert_way(task, start, goal, count, max_steps, seed)
+    return dataclasses.replace(goal, way=tuple(moment.image for moment in way))
+
+
+def expert_way(
+    task: Task, start: dict[str, Any], goal: Goal, count: int, max_steps: int, seed: int
+) -> list[Moment]:
+    """``count`` moments of the task's expert on its way from ``start`` to the goal, whether it gets there or not.
+
+    V-JEPA 2-AC (arXiv 2506.09985, section 4.2) grasps, lifts and places by pictures of what is between. These moments
+    lie equally far from each other along the way of the proprioception, each dimension as a share of its range.
 
     Args:
         max_steps: actions of the expert; where it stands still counts for nothing.
@@ -31,13 +49,13 @@ def with_way(task: Task, start: dict[str, Any], goal: Goal, count: int, max_step
     expert, camera = ExpertPolicy(), task.contract.camera.name
     expert.reset(task, goal, seed)
     frame, _ = task.env.reset(seed=seed, options={"state": start, "goal_state": goal.state})
-    seen = [Observation.from_dict(frame, camera)]
+    observation, seen = Observation.from_dict(frame, camera), []
     for _ in range(max_steps):
-        frame, *_ = task.env.step(expert.decide(seen[-1]).action)
-        seen.append(Observation.from_dict(frame, camera))
+        seen.append(Moment(observation.image, observation.state, task.env.state()))
+        frame, *_ = task.env.step(expert.decide(observation).action)
+        observation = Observation.from_dict(frame, camera)
     ranges = task.contract.state_high - task.contract.state_low
-    chosen = evenly_along(np.stack([one.state for one in seen]) / ranges, count)
-    return dataclasses.replace(goal, way=tuple(seen[i].image for i in chosen))
+    return [seen[i] for i in evenly_along(np.stack([one.proprioception for one in seen]) / ranges, count)]
 
 
 def evenly_along(states: np.ndarray, count: int) -> list[int]:

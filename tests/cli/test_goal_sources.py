@@ -265,3 +265,27 @@ def test_no_display(call, monkeypatch):
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     assert_refused(call("goal", "--interactive"), "--interactive: no display to open a window on; set DISPLAY")
     assert list(Path().iterdir()) == []
+
+
+def test_sub_goals_on_the_way(call):
+    code, out, err = call("goal", "--task", "two_rooms", "--seed", 4, "--subgoals", 2, "-o", "rooms.png")
+    assert code == 0, err
+    names = ["rooms_1.png", "rooms_2.png", "rooms.png"]
+    assert out.splitlines()[-1] == f"plan {' '.join(f'--goal {name}' for name in names)} --task two_rooms --seed 4"
+    with Task("two_rooms") as task:
+        start, goal = start_and_goal(task.env, 4)
+        pictures = [GoalPicture.load(name) for name in names]
+        for picture in pictures:
+            picture.require(task.contract)
+            assert np.array_equal(picture.image, task.env.render_goal(picture.state))
+        left = [task.env.distance(state, goal) for state in (start, *(picture.state for picture in pictures))]
+        assert left[-1] == 0 and 0 < left[2] < left[0]
+
+
+def test_sub_goals_are_refused_without_a_start(call):
+    assert call("goal", "--task", "two_rooms", "-o", "rooms.png")[0] == 0
+    for args in (("--state", "rooms.png"), ("--interactive",)):
+        assert_refused(call("goal", *args, "--subgoals", 2, "-o", "more.png"), "--subgoals", args[0])
+    Path("other_2.png").touch()
+    assert_refused(call("goal", "--task", "two_rooms", "--subgoals", 2, "-o", "other.png"), "other_2.png", "exists")
+    assert sorted(path.name for path in Path(".").glob("*.png")) == ["other_2.png", "rooms.png"]

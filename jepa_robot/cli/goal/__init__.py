@@ -38,6 +38,10 @@ from jepa_robot.cli.options import SEED, Option, json_option, scene_options
     is_flag=True,
     help="Drive there by keys in a window, from the start of --seed or from --state.",
 )
+@click.option(
+    "--subgoals", type=click.IntRange(0, 100), default=0,
+    help="Draw so many pictures of the task's expert on its way there, too, from the start of --seed: OUTPUT_1.png, ...",
+)
 @click.option("--image-size", type=click.IntRange(min=16), help="Pixels; the task's or the recording's unless given.")
 @click.option(
     "-o",
@@ -62,6 +66,7 @@ def command(
     frame: int | None,
     format: str | None,
     interactive: bool,
+    subgoals: int,
     image_size: int | None,
     output: Path | None,
     save_state: Path | None,
@@ -78,6 +83,8 @@ def command(
     success. Recordings hold no states: the episode is done again in the simulator, and where that does not give the
     recorded frames, or cannot be done, the PNG is a plain picture.
 
+    Where an object has to be moved, --subgoals draws what is between: `plan` goes to one picture after another.
+
     `jepa-robot goal check PICTURE` says whether a picture can be a goal for a model.
     """
     if context.invoked_subcommand is not None:
@@ -90,7 +97,8 @@ def command(
     from jepa_robot.cli.goal.draw import Request, draw
 
     request = Request(
-        task, camera, task_options, variation, seed, state_file, data, episode, frame, format, interactive, image_size
+        task, camera, task_options, variation, seed, state_file, data, episode, frame, format, interactive, subgoals,
+        image_size,
     )
     return draw(request, output, save_state, force, as_json)
 

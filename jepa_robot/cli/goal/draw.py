@@ -17,6 +17,8 @@ from jepa_robot.errors import ConfigError, GoalError, OutputError
 from jepa_robot.evaluation.goal_picture import GoalPicture, require_png_name
 from jepa_robot.evaluation.starts import start_and_goal
 
+WAY_STEPS = 100  # of an expert, in a task that does not say how long an episode may be
+
 
 @dataclass(frozen=True)
 class Request:
@@ -33,6 +35,7 @@ class Request:
     frame: int | None
     format: str | None
     interactive: bool
+    subgoals: int
     image_size: int | None
 
 
@@ -45,6 +48,7 @@ class Drawn:
         story: the same in words.
         name: a default name for its file, without ending.
         notes: what else there is to know, one line each.
+        way: sub-goals, to be gone to before it.
     """
 
     picture: GoalPicture
@@ -52,6 +56,7 @@ class Drawn:
     story: str
     name: str
     notes: tuple[str, ...] = ()
+    way: tuple[GoalPicture, ...] = ()
 
 
 def draw(request: Request, output: Path | None, save_state: Path | None, force: bool, as_json: bool) -> int:
@@ -67,7 +72,7 @@ def draw(request: Request, output: Path | None, save_state: Path | None, force: 
     # What cannot be right in the end is refused before anybody drives.
     if output is not None:
         require_png_name(output)
-    for path in (output, save_state):
+    for path in (output, save_state, *_of_way(output, request.subgoals)):
         if path is not None:
             _require_absent(path, force)
     if save_state is not None and save_state == output:
@@ -82,6 +87,9 @@ def draw(request: Request, output: Path | None, save_state: Path | None, force: 
     if output is None:
         output = Path(f"{drawn.name}.png")
         _require_absent(output, force)
+    way = _of_way(output, len(drawn.way))
+    for path in way:
+        _require_absent(path, force)
     if save_state is not None and picture.state is None:
         raise GoalError("has no state to save", where=drawn.story, mend="leave --save-state out; " + drawn.notes[0])
     if save_state is None:
@@ -91,8 +99,15 @@ def draw(request: Request, output: Path | None, save_state: Path | None, force: 
 
         with saving_state(picture.state, save_state):
             picture.save(output)
-    _report(request, drawn, output, save_state, as_json)
+    for path, subgoal in zip(way, drawn.way):
+        subgoal.save(path)
+    _report(request, drawn, output, way, save_state, as_json)
     return 0
+
+
+def _of_way(output: Path | None, count: int) -> list[Path]:
+    """Names for sub-goals of the picture ``output``."""
+    return [] if output is None else [output.with_name(f"{output.stem}_{i + 1}{output.suffix}") for i in range(count)]
 
 
 def _require_one_source(request: Request) -> None:
@@ -108,6 +123,11 @@ def _require_one_source(request: Request) -> None:
         raise ConfigError(
             f"are given together: {' and '.join(given)}", where="sources of a goal",
             expected="one of --seed, --state and --data (--interactive begins at --seed or --state)",
+        )
+    if request.subgoals and (given not in ([], ["--seed"]) or request.interactive):
+        where = "--interactive" if request.interactive else given[0]
+        raise ConfigError(
+            f"is given with {where}", where="--subgoals", expected="--seed, from whose start there is a way",
         )
     if request.data is None:
         for name in ("episode", "frame", "format"):
@@ -150,9 +170,11 @@ def _from_recording(request: Request) -> Drawn:
 
 def _from_simulator(request: Request, output: Path | None, force: bool, as_json: bool) -> Drawn | None:
     """None where a person was to drive to the goal, and closed the window."""
+    from jepa_robot.evaluation.episodes import Goal
     from jepa_robot.evaluation.goal_state import factors_of, read_state, require_reachable  # loads the simulator
     from jepa_robot.evaluation.interactive import drive
-    from jepa_robot.evaluation.tasks import Task
+    from jepa_robot.evaluation.tasks import Task, registered
+    from jepa_robot.evaluation.way import expert_way
 
     state, found = (None, None) if request.state_file is None else read_state(request.state_file)
     asked = request.task or found or (DEFAULT_TASK if state is None else None)
@@ -181,7 +203,12 @@ def _from_simulator(request: Request, output: Path | None, force: bool, as_json:
                 return None
         camera = task.contract.camera.name
         picture = GoalPicture(task.env.render_goal(state), task.name, camera, state)
-    return Drawn(picture, facts | {"camera": camera}, story, name)
+        way = []
+        if request.subgoals:
+            steps = registered(asked).max_episode_steps or WAY_STEPS
+            way = expert_way(task, start, Goal(picture.image, state), request.subgoals, steps, request.seed or 0)
+    pictures = tuple(GoalPicture(moment.image, task.name, camera, moment.state) for moment in way)
+    return Drawn(picture, facts | {"camera": camera}, story, name, way=pictures)
 
 
 def _default_name(request: Request, task: str) -> str:
@@ -205,32 +232,41 @@ def _described(request: Request, task: str) -> tuple[dict[str, Any], str]:
     return facts, story
 
 
-def _command(request: Request, output: Path, task: str | None) -> str:
+def _command(request: Request, output: Path, way: list[Path], task: str | None) -> str:
     """The command that plans towards the picture."""
-    parts = ["plan", "--goal", str(output)]
+    parts = ["plan"]
+    for path in (*way, output):
+        parts += ["--goal", str(path)]
     if (named := request.task or task) not in (None, DEFAULT_TASK):
         parts += ["--task", named]
     for name, value in request.task_options.items():
         parts += ["--task-option", f"{name}={json.dumps(value) if not isinstance(value, str) else value}"]
     if request.camera is not None and task is not None:
         parts += ["--camera", request.camera]
-    if request.variation:  # the same look is that of the same seed
-        parts += ["--variation", ",".join(request.variation), "--seed", str(request.seed or 0)]
+    if request.variation:
+        parts += ["--variation", ",".join(request.variation)]
+    if request.variation or way:  # the same look and start are those of the same seed
+        parts += ["--seed", str(request.seed or 0)]
     if request.image_size is not None and task is not None:
         parts.append(f"task.image_size={request.image_size}")
     return shlex.join(parts)
 
 
-def _report(request: Request, drawn: Drawn, output: Path, save_state: Path | None, as_json: bool) -> None:
+def _report(
+    request: Request, drawn: Drawn, output: Path, way: list[Path], save_state: Path | None, as_json: bool
+) -> None:
     height, width = drawn.picture.image.shape[:2]
     has_state = drawn.picture.state is not None
     if as_json:
         size = {"width": width, "height": height, "has_state": has_state}
-        click.echo(json.dumps({"path": str(output), "task": drawn.picture.task} | drawn.facts | size))
+        before = {"subgoals": [str(path) for path in way]} if way else {}
+        click.echo(json.dumps({"path": str(output), "task": drawn.picture.task} | drawn.facts | size | before))
         return
     click.echo(f"{output}: {drawn.story}, {width}x{height} pixels of camera {drawn.facts['camera']}")
+    for path in way:
+        click.echo(f"{path}: on the expert's way there")
     for note in drawn.notes:
         click.echo(note)
     if save_state is not None:
         click.echo(f"{save_state}: its state")
-    click.echo(_command(request, output, drawn.picture.task))
+    click.echo(_command(request, output, way, drawn.picture.task))
