@@ -122,6 +122,16 @@ def test_short_time_is_shared_by_the_iterations():
     assert len(found.history) == 5 and 40 <= found.evaluated <= 100
 
 
+def test_sizes_of_pieces_are_few():
+    """Every new one costs the compilation of its kernels."""
+    world = World(0.0, 0.0002)
+    search = make(world, samples=512)
+    for number, budget in enumerate(torch.rand(200, generator=torch.Generator().manual_seed(1)).tolist()):
+        run(search, world, number, deadline=world.now + 0.3 * budget)
+    significant = {size >> max(0, size.bit_length() - 4) << max(0, size.bit_length() - 4) == size for size in world.calls}
+    assert significant == {True} and 10 < len(set(world.calls)) < 50
+
+
 def test_no_time_at_all_answers_where_to_look_first():
     world = World()
     search = make(world)
