@@ -20,11 +20,11 @@ from tqdm import tqdm
 from verbs import success
 
 from jepa_robot.cli.planning import configuration, prepare
-from jepa_robot.evaluation.episodes import EpisodeResult, attempt, drawn_episode
+from jepa_robot.evaluation.episodes import EpisodeResult, attempt
 from jepa_robot.evaluation.policies import PlannerPolicy
 from jepa_robot.evaluation.statistics import summary
 from jepa_robot.evaluation.tasks import episode_seed
-from jepa_robot.evaluation.way import with_way
+from jepa_robot.evaluation.way import shown_episode
 from jepa_robot.planning import PlannerSettings, build_planner
 
 TABLES = {
@@ -70,9 +70,7 @@ def main() -> None:
     with setup.task:
         for i in tqdm(range(options.episodes), unit="episode"):
             number = episode_seed(options.seed, i)
-            start, goal = drawn_episode(setup.task, number)
-            if options.subgoals:
-                goal = with_way(setup.task, start, goal, options.subgoals, setup.max_steps, number)
+            start, goal = shown_episode(setup.task, number, options.subgoals, setup.max_steps)
             for policy, found in zip(policies, results):
                 found.append(attempt(setup.task, policy, start, goal, setup.max_steps, number).without_images())
     print("| Settings | Success (95%) | Steps, median | End, median / 95% (cm) | A step, median / 95% (ms) | Time |")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from tqdm import tqdm
 
-from jepa_robot.cli.options import SEED, Option, json_option, planning_options
+from jepa_robot.cli.options import SEED, Option, json_option, planning_options, subgoal_options
 from jepa_robot.errors import ConfigError
 from jepa_robot.files import atomic_folder, atomic_path, require_free
 
@@ -27,14 +27,7 @@ Results = dict[str, list["EpisodeResult"]]
 @planning_options
 @click.option("--episodes", type=click.IntRange(1, 100_000), default=100, show_default=True, help="Start/goal pairs.")
 @click.option("--seed", type=SEED, default=0, show_default=True, help="Which start/goal pairs.")
-@click.option(
-    "--subgoals", type=click.IntRange(0, 100), default=0, show_default=True,
-    help="Pictures of the task's expert on its way, to be gone to one after another before the goal's.",
-)
-@click.option(
-    "--goal-steps", type=click.IntRange(min=0), default=0, show_default=True,
-    help="Actions after which to go on to the next picture, arrived or not; 0: not before arrival.",
-)
+@subgoal_options
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -110,10 +103,10 @@ def command(
 
 def _run(setup: Setup, episodes: int, seed: int, subgoals: int, goal_steps: int, keep_failures: bool) -> Results:
     """All policies on the same episodes; pictures are only kept of the planner's failures, if at all."""
-    from jepa_robot.evaluation.episodes import attempt, drawn_episode
+    from jepa_robot.evaluation.episodes import attempt
     from jepa_robot.evaluation.policies import PlannerPolicy, RandomPolicy, ceiling
     from jepa_robot.evaluation.tasks import episode_seed
-    from jepa_robot.evaluation.way import with_way
+    from jepa_robot.evaluation.way import shown_episode
 
     task = setup.task
     policies = {
@@ -126,9 +119,7 @@ def _run(setup: Setup, episodes: int, seed: int, subgoals: int, goal_steps: int,
     with tqdm(total=episodes, unit="episode", disable=not sys.stderr.isatty()) as bar:
         for i in range(episodes):
             number = episode_seed(seed, i)
-            start, goal = drawn_episode(task, number)
-            if subgoals:
-                goal = with_way(task, start, goal, subgoals, setup.max_steps, number)
+            start, goal = shown_episode(task, number, subgoals, setup.max_steps)
             for name, policy in policies.items():
                 result = attempt(task, policy, start, goal, setup.max_steps, number)
                 keep = keep_failures and name == "planner" and not result.success

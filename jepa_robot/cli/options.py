@@ -134,6 +134,19 @@ def scene_options(camera_help: str = "One of the task's cameras; its first unles
     )
 
 
+subgoal_options = _together(
+    click.option(
+        "--subgoals", type=click.IntRange(0, 100), default=0, show_default=True,
+        help="Pictures of the task's expert on its way, to be gone to one after another before the goal's.",
+    ),
+    click.option(
+        "--goal-steps", type=click.IntRange(min=0), default=0, show_default=True,
+        help="Actions after which to go on to the next picture, arrived or not; 0: not before arrival.",
+    ),
+)
+"""What is shown of the way: ``subgoals`` and ``goal_steps``."""
+
+
 planning_options = _together(
     click.option("--task", help="Task to plan in, or MODULE:ID of one of yours.  [default: panda_reach]"),
     scene_options(),

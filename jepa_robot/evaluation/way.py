@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from jepa_robot.errors import TaskError
-from jepa_robot.evaluation.episodes import Goal
+from jepa_robot.evaluation.episodes import Goal, drawn_episode
 from jepa_robot.evaluation.policies import ExpertPolicy
 from jepa_robot.evaluation.tasks import Task
 from jepa_robot.planning.types import Observation
@@ -22,6 +22,16 @@ class Moment:
     image: np.ndarray
     proprioception: np.ndarray
     state: dict[str, Any]
+
+
+def shown_episode(task: Task, seed: int, subgoals: int, max_steps: int) -> tuple[dict[str, Any], Goal]:
+    """`drawn_episode`, with so many sub-goals.
+
+    Raises:
+        TaskError: the task cannot make one, or has no expert to see the way of.
+    """
+    start, goal = drawn_episode(task, seed)
+    return start, with_way(task, start, goal, subgoals, max_steps, seed) if subgoals else goal
 
 
 def with_way(task: Task, start: dict[str, Any], goal: Goal, count: int, max_steps: int, seed: int) -> Goal:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from jepa_robot.cli.options import SEED, Option, json_option, planning_options
+from jepa_robot.cli.options import SEED, Option, json_option, planning_options, subgoal_options
 from jepa_robot.errors import ConfigError, OutputError
 from jepa_robot.files import atomic_path
 
@@ -35,6 +35,7 @@ SEARCHED = ("cem", "icem", "mppi", "predictive_sampling", "gradient", "hybrid")
     "--within", type=click.FloatRange(0, 1), default=0.05, show_default=True,
     help="Success that may be lost, against the best found, for less time.",
 )
+@subgoal_options
 @click.option("--seed", type=SEED, default=1000, show_default=True, help="Which pairs; evaluate with others.")
 @click.option(
     "-o", "--out", required=True, type=click.Path(path_type=Path),
@@ -54,6 +55,8 @@ def command(
     optimizers: tuple[str, ...],
     horizon: int,
     within: float,
+    subgoals: int,
+    goal_steps: int,
     seed: int,
     out: Path,
     as_json: bool,
@@ -93,16 +96,18 @@ def command(
     setup = prepare(config, checkpoint)
     with setup.task:
         front = tune(
-            lambda settings: _measure(setup, settings, episodes, seed),
+            lambda settings: _measure(setup, settings, episodes, seed, subgoals, goal_steps),
             trials, optimizers, horizon, setup.settings, seed, out.with_name(f"{out.name}.trials"),
             lambda number, outcome: click.echo(f"trial {number + 1}/{trials}  {_line(outcome)}", err=True),
             {
-                "task": OmegaConf.to_container(config.task), "--episodes": episodes,
+                "task": OmegaConf.to_container(config.task), "--episodes": episodes, "--subgoals": subgoals,
+                "--goal-steps": goal_steps,
                 "checkpoint": encoder_digest(setup.planner.engine.model),
             },
         )
         chosen = fastest(front, within)
-        again = Outcome(chosen.settings, *_measure(setup, chosen.settings, episodes, seed + 1))
+        measured = _measure(setup, chosen.settings, episodes, seed + 1, subgoals, goal_steps)
+        again = Outcome(chosen.settings, *measured)
     with atomic_path(out) as path:
         written = differing(changed(setup.settings, chosen.settings))
         path.write_text(yaml.safe_dump(written, sort_keys=False))
@@ -115,19 +120,23 @@ def command(
         click.echo(f"on other pairs:  {_line(again)}")
 
 
-def _measure(setup: Setup, settings: Settings, episodes: int, seed: int) -> tuple[int, int, float]:
+def _measure(
+    setup: Setup, settings: Settings, episodes: int, seed: int, subgoals: int, goal_steps: int
+) -> tuple[int, int, float]:
     """Successes, episodes and the median time of a planning step in ms."""
-    from jepa_robot.evaluation.episodes import attempt, drawn_episode
+    from jepa_robot.evaluation.episodes import attempt
     from jepa_robot.evaluation.policies import PlannerPolicy
     from jepa_robot.evaluation.tasks import episode_seed
+    from jepa_robot.evaluation.way import shown_episode
     from jepa_robot.planning import build_planner
     from jepa_robot.planning.presets import changed
 
-    policy = PlannerPolicy(build_planner(setup.planner.engine.model, changed(setup.settings, settings)))
+    planner = build_planner(setup.planner.engine.model, changed(setup.settings, settings))
+    policy = PlannerPolicy(planner, subgoal_steps=goal_steps or None)
     successes, latencies = 0, []
     for i in range(episodes):
         number = episode_seed(seed, i)
-        start, goal = drawn_episode(setup.task, number)
+        start, goal = shown_episode(setup.task, number, subgoals, setup.max_steps)
         result = attempt(setup.task, policy, start, goal, setup.max_steps, number)
         successes += bool(result.success)
         latencies += result.latencies_s
