@@ -15,6 +15,9 @@ from jepa_robot.evaluation.tasks import Task
 from jepa_robot.planning.types import Observation
 
 
+STRAIGHT = 0.1  # how much of its distance to the nearest key moment makes another one, beside that to straight lines
+
+
 @dataclass(frozen=True)
 class Moment:
     """What the camera sees, uint8 [height, width, 3], the proprioception float32 [P], and the simulator's state."""
@@ -46,14 +49,19 @@ def expert_way(
     """``count`` moments of the task's expert on its way from ``start`` to the goal, whether it gets there or not.
 
     V-JEPA 2-AC (arXiv 2506.09985, section 4.2) grasps, lifts and places by pictures of what is between. These moments
-    lie equally far from each other along the way of the proprioception, each dimension as a share of its range.
+    are the corners of the way of the proprioception, each dimension as a share of its range, see `key_moments`.
 
     Args:
-        max_steps: actions of the expert; where it stands still counts for nothing.
+        max_steps: actions of the expert.
 
     Raises:
-        TaskError: the task has no expert.
+        TaskError: the task has no expert, or as many pictures are wanted as it takes steps.
     """
+    if max_steps < count + 2:
+        raise TaskError(
+            f"is given {max_steps} steps", where=f"the expert of task {task.name}",
+            expected=f"at least {count + 2}, to take {count} pictures of",
+        )
     if "expert" not in task.env.demonstrator_kinds():
         raise TaskError("has no expert to see the way of", where=f"task {task.name}", mend="leave sub-goals out")
     expert, camera = ExpertPolicy(), task.contract.camera.name
@@ -65,10 +73,29 @@ def expert_way(
         frame, *_ = task.env.step(expert.decide(observation).action)
         observation = Observation.from_dict(frame, camera)
     ranges = task.contract.state_high - task.contract.state_low
-    return [seen[i] for i in evenly_along(np.stack([one.proprioception for one in seen]) / ranges, count)]
+    return [seen[i] for i in key_moments(np.stack([one.proprioception for one in seen]) / ranges, count)]
 
 
-def evenly_along(states: np.ndarray, count: int) -> list[int]:
-    """Indices of ``count`` of states [T, P] between the first and the last, equally far from each other on the way."""
-    gone = np.concatenate([[0.0], np.abs(np.diff(states, axis=0)).sum(1).cumsum()])
-    return np.searchsorted(gone, gone[-1] * np.arange(1, count + 1) / (count + 1)).tolist()
+def key_moments(states: np.ndarray, count: int) -> list[int]:
+    """Indices of ``count`` of states [T, P], between the first and the last, that tell most of the way.
+
+    One after another the state is taken that lies farthest from the straight lines between those taken before
+    (Ramer, Douglas and Peucker): a planner goes straight from one picture to the next. On straight parts it is the one
+    that is farthest from the ends.
+
+    Raises:
+        ValueError: there are fewer states.
+    """
+    if len(states) < count + 2:
+        raise ValueError(f"{len(states)} states; expected at least {count + 2}")
+    taken = [0, len(states) - 1]
+    for _ in range(count):
+        apart = np.full(len(states), -1.0)
+        for first, last in zip(taken, taken[1:]):
+            inner, line = states[first + 1 : last] - states[first], states[last] - states[first]
+            share = np.clip(inner @ line / max(line @ line, 1e-12), 0, 1)
+            from_line = np.linalg.norm(inner - share[:, None] * line, axis=1)
+            from_ends = np.minimum(np.linalg.norm(inner, axis=1), np.linalg.norm(inner - line, axis=1))
+            apart[first + 1 : last] = from_line + STRAIGHT * from_ends
+        taken = sorted([*taken, int(apart.argmax())])
+    return taken[1:-1]

@@ -7,16 +7,24 @@ from jepa_robot.errors import TaskError
 from jepa_robot.evaluation.episodes import drawn_episode
 from jepa_robot.evaluation.policies import PlannerPolicy
 from jepa_robot.evaluation.tasks import Task
-from jepa_robot.evaluation.way import evenly_along, with_way
+from jepa_robot.evaluation.way import key_moments, with_way
 
 
-def test_moments_lie_evenly_on_the_way_and_standing_still_counts_for_nothing():
-    straight = np.linspace(0, 1, 13)[:, None] * [1.0, -2.0]
-    stands = np.concatenate([straight[:4], straight[3:4].repeat(20, 0), straight[4:], straight[-1:].repeat(9, 0)])
-    assert [stands[i].tolist() for i in evenly_along(stands, 3)] == straight[[3, 6, 9]].tolist()
-    there_and_back = np.concatenate([straight, straight[::-1]])
-    assert there_and_back[evenly_along(there_and_back, 1)[0]].tolist() == straight[-1].tolist()
-    assert evenly_along(np.zeros((5, 2)), 2) == [0, 0]
+def test_moments_are_the_corners_of_the_way():
+    corners = np.array([[0.0, 0.0], [1.0, 0.0], [1.0, 0.5], [0.2, 0.5], [0.2, 1.0]])
+    parts = [np.linspace(a, b, 9)[:-1] for a, b in zip(corners, corners[1:])]
+    way = np.concatenate([*parts, corners[-1:].repeat(5, 0)])  # in the end it stands still
+    assert sorted(way[key_moments(way, 3)].tolist()) == sorted(corners[1:4].tolist())
+    more = key_moments(way, 6)
+    assert set(key_moments(way, 3)) < set(more) and more == sorted(set(more))
+
+
+def test_moments_of_a_straight_way_lie_apart():
+    way = np.linspace(0, 1, 17)[:, None] * [1.0, -2.0]
+    assert key_moments(way, 1) == [8] and key_moments(way, 3) == [4, 8, 12]
+    assert key_moments(np.zeros((5, 2)), 3) == [1, 2, 3]
+    with pytest.raises(ValueError, match="at least 6"):
+        key_moments(np.zeros((5, 2)), 4)
 
 
 @pytest.fixture(scope="module")
@@ -57,3 +65,6 @@ def test_a_task_without_an_expert_has_no_way(task, monkeypatch):
     monkeypatch.setattr(task.env, "demonstrator_kinds", lambda: ("explore",))
     with pytest.raises(TaskError, match="no expert"):
         with_way(task, start, goal, 2, 10, seed=3)
+    monkeypatch.undo()
+    with pytest.raises(TaskError, match="at least 12, to take 10 pictures"):
+        with_way(task, start, goal, 10, 11, seed=3)
