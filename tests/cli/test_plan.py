@@ -195,7 +195,7 @@ def test_an_option_s_text_is_taken_as_it_is(plan, goal_png, camera):
 @pytest.mark.parametrize(
     "args, words",
     [
-        (("--task", "panda_push"), ("task panda_push", "no shipped checkpoint", "--checkpoint FILE")),
+        (("--task", "panda_grasp"), ("task panda_grasp", "no shipped checkpoint", "--checkpoint FILE")),
         (("task.name=wash_up",), ("there is no task 'wash_up'",)),
     ],
 )

@@ -1,4 +1,4 @@
-"""The checkpoint that comes with the package: what it says of itself, and that it reaches a goal."""
+"""The checkpoints that come with the package: what they say of themselves, and that goals are reached."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ from jepa_robot.planning import build_planner
 GOAL = Path(__file__).parents[2] / "datasets" / "goals" / "panda_reach_seed3.png"
 
 
-def test_it_fits_its_task_and_tells_how_it_was_made():
-    with Task("panda_reach") as task:
-        assert load("panda_reach").contract.differences(task.contract) == []
-    header = read_metadata("panda_reach")
+@pytest.mark.parametrize("name, results", [("panda_reach", "panda_reach"), ("panda_push", "panda_push (16 sub-goals)")])
+def test_it_fits_its_task_and_tells_how_it_was_made(name, results):
+    with Task(name) as task:
+        assert load(name).contract.differences(task.contract) == []
+    header = read_metadata(name)
     assert header["recipe"] and all({"stage", "settings", "data", "seed", "steps"} <= set(e) for e in header["recipe"])
     assert "/" not in json.dumps([entry["settings"] for entry in header["recipe"]])  # no folders of the machine
-    assert header["results"]["panda_reach"]["planner"]["episodes"] >= 100
+    assert header["results"][results]["planner"]["episodes"] >= 100
 
 
 @pytest.mark.slow
@@ -48,3 +49,13 @@ def test_goal_pictures_survive_jpeg(tmp_path):
     Image.open(GOAL).convert("RGB").save(tmp_path / "goal.jpg", quality=60)
     planner = build_planner(load("panda_reach"))
     planner.reset(np.array(Image.open(tmp_path / "goal.jpg")))
+
+
+@pytest.mark.slow
+def test_a_push_that_is_shown(call):
+    """Of four goals at least one: 100 are in the README."""
+    straight = "planner.actions.norm.dims=[dx,dy,dz]", "planner.actions.norm.order=2", "planner.actions.norm.radius=0.03"
+    shown = "--task", "panda_push", "--episodes", 4, "--subgoals", 16, "--goal-steps", 6
+    code, out, err = call("evaluate", *shown, "--json", *straight)
+    assert code == 0, err
+    assert json.loads(out)["planner"]["successes"] >= 1 > json.loads(out)["random"]["successes"]
