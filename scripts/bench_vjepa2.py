@@ -29,6 +29,7 @@ from transformers import VJEPA2Config, VJEPA2Model
 
 from jepa_robot.models.attention import set_checkpointing
 from jepa_robot.models.encoder import EncoderConfig, VideoEncoder
+from jepa_robot.models.linear import linear
 from jepa_robot.models.masked_predictor import MaskedPredictor, MaskedPredictorConfig
 from jepa_robot.models.vjepa2 import plan_hf_encoder, plan_hf_predictor
 from jepa_robot.training.optim import adamw, ema_update

@@ -103,6 +103,7 @@ def test_what_is_no_number_stays_so():
         assert found[0, 0].isfinite().all() and found[1, 1:].isfinite().all()
 
 
+@pytest.mark.filterwarnings("ignore:TF32")  # torch says so of every use of its flags
 @torch.no_grad()
 def test_what_onednn_is_not_for():
     x, weight, bias = operands(2, 3)
