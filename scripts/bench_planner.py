@@ -1,6 +1,6 @@
 """Time searches for plans against a plain implementation of V-JEPA 2-AC's published procedure (`published_planning`).
 
-    python scripts/bench_planner.py                                  # two threads, float32; a quarter of an hour
+    python scripts/bench_planner.py                                  # two threads, float32; 40 minutes
     python scripts/bench_planner.py --quick                          # the small cells alone
     python scripts/bench_planner.py --width 1024 --depth 24 --heads 16 --latent 1408 --device cuda --dtype bf16 \
         --without-published                                          # the published size; the other way in float32
@@ -240,7 +240,8 @@ def matrix_peak(options: argparse.Namespace) -> float:
     n = 2048 if options.device == "cpu" else 8192
     with torch.inference_mode(), autocast(torch.device(options.device), options.dtype):
         a, b = (torch.randn(n, n, device=options.device) for _ in range(2))
-        return 2 * n**3 / min(timed(way, options.device)[0] for _ in range(8) for way in (lambda: a @ b, lambda: linear(a, b)))
+        ways = (lambda: a @ b, lambda: linear(a, b))
+        return 2 * n**3 / min(timed(way, options.device)[0] for _ in range(8) for way in ways)
 
 
 if __name__ == "__main__":

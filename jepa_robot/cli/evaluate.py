@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from tqdm import tqdm
 
-from jepa_robot.cli.options import SEED, Option, json_option, planning_options, subgoal_options
+from jepa_robot.cli.options import SEED, Option, json_option, planning_options, require_subgoals, subgoal_options
 from jepa_robot.errors import ConfigError
 from jepa_robot.files import atomic_folder, atomic_path, require_free
 
@@ -68,6 +68,7 @@ def command(
     that the planner refuses, being unlike all that the model was trained on, counts as a failure;
     planner.max_novelty=inf has it plan for any.
     """
+    require_subgoals(subgoals, goal_steps)
     if out is not None:
         require_free(out)
 
@@ -91,6 +92,7 @@ def command(
                 "max_steps": setup.max_steps,
                 "variation": list(setup.variation),
                 "subgoals": subgoals,
+                "goal_steps": goal_steps,
                 **{policy: summary(of_policy) for policy, of_policy in results.items()},
             }
             at_end.callback(_print, facts, list(results), as_json)  # also where the disk is full

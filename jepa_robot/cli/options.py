@@ -144,7 +144,16 @@ subgoal_options = _together(
         help="Actions after which to go on to the next picture, arrived or not; 0: not before arrival.",
     ),
 )
-"""What is shown of the way: ``subgoals`` and ``goal_steps``."""
+"""What is shown of the way: ``subgoals`` and ``goal_steps``, see `require_subgoals`."""
+
+
+def require_subgoals(subgoals: int, goal_steps: int) -> None:
+    """
+    Raises:
+        ConfigError: there are steps for sub-goals, and no sub-goals.
+    """
+    if goal_steps and not subgoals:
+        raise ConfigError(f"is {goal_steps}, and there are no sub-goals", where="--goal-steps", mend="add --subgoals N")
 
 
 planning_options = _together(

@@ -14,7 +14,6 @@ from jepa_robot.evaluation.policies import ExpertPolicy
 from jepa_robot.evaluation.tasks import Task
 from jepa_robot.planning.types import Observation
 
-
 STRAIGHT = 0.1  # how much of its distance to the nearest key moment makes another one, beside that to straight lines
 
 

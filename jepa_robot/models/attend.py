@@ -55,7 +55,7 @@ def _by_products(q: Tensor, k: Tensor, v: Tensor) -> bool:
     """Whether `_attend_by_products` can be used, and is faster."""
     if torch.is_grad_enabled() or q.shape[2] * k.shape[2] < MANY_SCORES or not len(q):
         return False
-    return by_onednn(q, k) and v.dtype == q.dtype
+    return by_onednn(q[0, 0], k[0, 0]) and v.dtype == q.dtype
 
 
 def _attend_by_products(q: Tensor, k: Tensor, v: Tensor) -> Pair | None:

@@ -82,7 +82,7 @@ def hidden_units(width: int, mlp_ratio: float) -> int:
 
 
 class Mlp(nn.Sequential):
-    """Linear, GELU, linear."""
+    """Linear, GELU, linear; the first two as one, see `linear_gelu`."""
 
     def __init__(self, width: int, hidden: int):
         super().__init__(Linear(width, hidden), nn.GELU(), Linear(hidden, width))

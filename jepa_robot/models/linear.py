@@ -1,8 +1,9 @@
 """Linear layers, on CPUs by oneDNN's products.
 
-torch hands float32 products on CPUs to MKL, which on AMD's with AVX-512 reaches less than half of what oneDNN does, which
-comes with torch too (190 and 417 GFLOP/s on two cores). torch reaches it by an operator that its compiler calls; there is no public one without a convolution's conditions (1x1 with one thread is MKL's again).
-Elsewhere, and where the operator is missing, these are `torch.nn.functional.linear`.
+torch hands float32 products on CPUs to MKL, which on AMD's with AVX-512 reaches less than half of what oneDNN does,
+which comes with torch too (190 and 417 GFLOP/s on two cores). torch reaches it by an operator that its compiler calls;
+there is no public one without a convolution's conditions (1x1 with one thread is MKL's again). Elsewhere, and where the
+operator is missing, these are `torch.nn.functional.linear`.
 """
 
 from __future__ import annotations

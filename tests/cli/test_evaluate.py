@@ -173,4 +173,5 @@ def test_sub_goals_of_the_expert_s_way(call, tiny_checkpoint):
     code, out, _ = evaluate(call, tiny_checkpoint, *few)
     assert code == 0 and out.startswith("panda_reach (2 sub-goals), ")
     _, told, _ = evaluate(call, tiny_checkpoint, *few, "--json")
-    assert json.loads(told)["subgoals"] == 2
+    assert (json.loads(told)["subgoals"], json.loads(told)["goal_steps"]) == (2, 2)
+    assert_refused(evaluate(call, tiny_checkpoint, "--goal-steps", 2), "--goal-steps: is 2", "--subgoals")

@@ -75,7 +75,7 @@ def draw(request: Request, output: Path | None, save_state: Path | None, force: 
     for path in (output, save_state, *_of_way(output, request.subgoals)):
         if path is not None:
             _require_absent(path, force)
-    if save_state is not None and save_state == output:
+    if save_state is not None and save_state in (output, *_of_way(output, request.subgoals)):
         raise ConfigError("is the picture's name, too", where="--save-state", expected="a file of its own")
 
     drawn = _from_recording(request) if request.data is not None else _from_simulator(request, output, force, as_json)
@@ -127,7 +127,7 @@ def _require_one_source(request: Request) -> None:
     if request.subgoals and (given not in ([], ["--seed"]) or request.interactive):
         where = "--interactive" if request.interactive else given[0]
         raise ConfigError(
-            f"is given with {where}", where="--subgoals", expected="--seed, from whose start there is a way",
+            f"is given with {where}", where="--subgoals", expected="--seed, from whose start there is a way"
         )
     if request.data is None:
         for name in ("episode", "frame", "format"):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from jepa_robot.cli.options import SEED, Option, json_option, planning_options, subgoal_options
+from jepa_robot.cli.options import SEED, Option, json_option, planning_options, require_subgoals, subgoal_options
 from jepa_robot.errors import ConfigError, OutputError
 from jepa_robot.files import atomic_path
 
@@ -70,6 +70,7 @@ def command(
     all in which it differs from the shipped settings, and measured again on pairs that the search has not seen. Times are
     those of this machine: let nothing else run on it.
     """
+    require_subgoals(subgoals, goal_steps)
     if out.suffix not in (".yaml", ".yml"):
         raise ConfigError(f"is {out.name}", where="--out", expected="a name that ends in .yaml")
     if out.exists():
