@@ -33,7 +33,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from jepa_robot.models.ac_predictor import PredictorConfig
 from jepa_robot.models.encoder import EncoderConfig
-from jepa_robot.models.linear import linear
+from jepa_robot.models.linear import FLOP_FORMULAS, linear
 from jepa_robot.models.vjepa2.checkpoint import ACTIONS, STATES
 from jepa_robot.models.vjepa2.layout import plan_action_conditioned
 from jepa_robot.models.world_model import ModelConfig, WorldModel
@@ -221,7 +221,7 @@ def pair(
 
 def counted(energies: Callable[[Tensor], Tensor], actions: Tensor) -> float:
     """Operations of matrix products, attention among them."""
-    with FlopCounterMode(display=False) as counter:
+    with FlopCounterMode(display=False, custom_mapping=FLOP_FORMULAS) as counter:
         energies(actions)
     return float(counter.get_total_flops())
 

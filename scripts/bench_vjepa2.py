@@ -29,7 +29,7 @@ from transformers import VJEPA2Config, VJEPA2Model
 
 from jepa_robot.models.attention import set_checkpointing
 from jepa_robot.models.encoder import EncoderConfig, VideoEncoder
-from jepa_robot.models.linear import linear
+from jepa_robot.models.linear import FLOP_FORMULAS, linear
 from jepa_robot.models.masked_predictor import MaskedPredictor, MaskedPredictorConfig
 from jepa_robot.models.vjepa2 import plan_hf_encoder, plan_hf_predictor
 from jepa_robot.training.optim import adamw, ema_update
@@ -218,7 +218,7 @@ def compare(title: str, ours: Callable[[], None], theirs: Callable[[], None], pe
     for run in (ours, theirs):
         for _ in range(3):
             run()
-    with FlopCounterMode(display=False) as counter:
+    with FlopCounterMode(display=False, custom_mapping=FLOP_FORMULAS) as counter:
         ours()
     rounds = [(timed(ours, o), timed(theirs, o)) for _ in range(o.rounds)]
     ratio = statistics.median(b / a for a, b in rounds)

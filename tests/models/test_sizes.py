@@ -6,6 +6,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from jepa_robot.models.ac_predictor import ActionConditionedPredictor, PredictorConfig
 from jepa_robot.models.encoder import EncoderConfig, VideoEncoder
+from jepa_robot.models.linear import FLOP_FORMULAS
 from jepa_robot.models.masked_predictor import MaskedPredictorConfig
 from jepa_robot.models.metric_head import MetricConfig
 from jepa_robot.models.sizes import encoder_flops, parts, predictor_flops
@@ -53,7 +54,7 @@ def test_memory_of_training_is_four_numbers_a_parameter():
 
 
 def counted(call):
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
+    with FlopCounterMode(display=False, custom_mapping=FLOP_FORMULAS) as counter, torch.no_grad():
         call()
     return counter.get_total_flops()
 
